@@ -1,0 +1,71 @@
+# Everything runs through `.venv/bin/python -m …`: the first line of an installed script breaks where the path of this
+# folder has a space in it or is long. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PY := .venv/bin/python
+DATA_DIR ?= data
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Debian packages of the suites that need them, each with the program that shows it is there.
+SYSTEM_PACKAGES := chromium nghttp2-server postfix rabbitmq-server
+PROGRAM_OF_chromium := chromium
+PROGRAM_OF_nghttp2-server := nghttpd
+PROGRAM_OF_postfix := smtp-sink
+PROGRAM_OF_rabbitmq-server := rabbitmq-server
+
+.PHONY: help install demo up test test-slow test-system test-system-packages bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 24
+
+install: .venv/.installed ## create .venv and install everything; done again only when pyproject.toml or constraints.txt change
+
+.venv/.installed: pyproject.toml constraints.txt
+	@echo "install: creating .venv"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@echo "install: packages (a minute or two the first time)"
+	@if [ -n "$${HOME:-}" ] && [ -w "$${HOME:-/nowhere}" ]; then :; else export PIP_NO_CACHE_DIR=1; fi; \
+	  $(PY) -m pip install --quiet --no-warn-script-location --root-user-action=ignore -c constraints.txt -e '.[test]'
+	@touch $@
+	@echo "install: done"
+
+demo: install ## the whole system with provider stand-ins, one message through each channel
+	@$(PY) -m messaging.local.demo
+
+up: install ## the whole system with provider stand-ins, until Ctrl-C; DATA_DIR names the folder of its data
+	@$(PY) -m messaging.local.up --data-dir "$(DATA_DIR)" --sandbox
+
+test: install ## ruff, mypy, import contracts, and every test that needs no further packages
+	@echo "test: ruff"
+	@$(PY) -m ruff check .
+	@echo "test: mypy"
+	@$(PY) -m mypy
+	@echo "test: lint-imports"
+	@$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+	@echo "test: pytest"
+	@$(PY) -m pytest -q
+
+test-slow: install ## the tests that take minutes
+	@$(PY) -m pytest -q -m slow
+
+test-system-packages: ## print the Debian packages `make test-system` needs
+	@echo $(SYSTEM_PACKAGES)
+
+test-system: install ## the tests that need Debian packages; says which are missing
+	@missing=; $(foreach package,$(SYSTEM_PACKAGES), \
+	  PATH="$$PATH:/usr/sbin:/usr/local/sbin:/sbin" command -v $(PROGRAM_OF_$(package)) >/dev/null || missing="$$missing $(package)"; ) \
+	if [ -n "$$missing" ]; then \
+	  echo "test-system: missing:$$missing. Install with: apt-get install --no-install-recommends$$missing" >&2; exit 1; fi
+	@echo "test-system: pytest"
+	@$(PY) -m pytest -q -m system
+
+bench: install ## the measurements of benchmarks/
+	@$(PY) -m benchmarks
+
+clean: ## remove what the targets above made, .venv included; data folders stay
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measurements of the road: each module prints its figures."""

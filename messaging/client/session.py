@@ -1,0 +1,67 @@
+"""What every part of the client shares: the database, the vault, the project and the way to the broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine
+
+from messaging.settings import Settings
+from messaging.store import projects
+from messaging.store.batches import Hint
+from messaging.store.engine import open_engine
+from messaging.vault import Vault
+
+if TYPE_CHECKING:
+    from messaging.publish import Publisher
+
+
+NO_BROKER = "memory://"
+"""A client that publishes no hints: the sweep finds what it committed."""
+
+
+class Session:
+    """An engine and what goes with it; safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.vault = Vault(settings.secret_key.get_secret_value())
+        self.engine: Engine = open_engine(settings, role="client")
+        self._publishes = settings.broker_url.get_secret_value() != NO_BROKER
+        self._publisher: Publisher | None = None
+        self._project: int | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def project_id(self) -> int:
+        """The number of the project, asked once; raises `NotFoundError` where there is no such project."""
+        if self._project is None:
+            with self.engine.begin() as connection:
+                self._project = projects.find(connection, self.settings.project)
+        return self._project
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A connection in a transaction that commits at the end of the block."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def publish(self, hints: Sequence[Hint]) -> None:
+        """Publish hints of what is committed. A broker that is away costs a second: the sweep finds the work."""
+        if not self._publishes or not hints:
+            return
+        with self._lock:
+            if self._publisher is None:
+                from messaging.publish import Publisher  # noqa: PLC0415  Celery, only for those who send
+
+                self._publisher = Publisher(self.settings)
+        self._publisher.publish(hints)
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._publisher is not None:
+            self._publisher.close()
+        self.engine.dispose()

@@ -1,0 +1,1 @@
+"""The HTTP side: health, the Appwrite-compatible API, the console."""

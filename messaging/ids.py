@@ -1,0 +1,80 @@
+"""Public ids, and the names by which a delivery is known outside."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from datetime import date
+from uuid import UUID
+
+from messaging.errors import InvalidArgumentError
+
+_VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}", re.ASCII)
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_EPOCH_YEAR = 2020
+
+
+def new_id() -> str:
+    """A fresh id, 20 hex characters that sort by time of making (as Appwrite's own)."""
+    return f"{time.time_ns() // 1000:013x}{secrets.token_hex(4)[:7]}"
+
+
+def is_valid_id(value: str) -> bool:
+    """Whether `value` may be an id on the wire: 1 to 36 of A-Z a-z 0-9 . _ - and no leading . _ -."""
+    return _VALID.fullmatch(value) is not None
+
+
+def check_id(argument: str, value: str) -> str:
+    """`value`, or `InvalidArgumentError` naming the argument."""
+    if not is_valid_id(value):
+        raise InvalidArgumentError(
+            argument, "an id is 1 to 36 of A-Z a-z 0-9 . _ - and starts with a letter or a digit"
+        )
+    return value
+
+
+def id_for_task(task_id: str) -> str:
+    """The message id of a Celery task: the task id itself, or a stable stand-in where it is no valid id."""
+    return (
+        task_id if is_valid_id(task_id) else "t" + hashlib.sha256(task_id.encode("utf-8", "replace")).hexdigest()[:35]
+    )
+
+
+def delivery_tag(month: date, message: int, target: int) -> str:
+    """The name of a delivery in requests and receipts; it leads back to the month, message and target."""
+    return f"d{_base36(_month_number(month))}-{_base36(message)}-{_base36(target)}"
+
+
+def parse_delivery_tag(tag: str) -> tuple[date, int, int] | None:
+    """(month, message, target) of a tag, or None if it isn't one of ours."""
+    parts = tag.removeprefix("d").split("-")
+    if not tag.startswith("d") or len(parts) != 3:  # noqa: PLR2004  month, message, target
+        return None
+    try:
+        number, message, target = (int(part, 36) for part in parts)
+    except ValueError:
+        return None
+    return date(_EPOCH_YEAR + number // 12, number % 12 + 1, 1), message, target
+
+
+def delivery_uuid(month: date, message: int, target: int) -> UUID:
+    """The same name as a UUID (version 8, RFC 9562): 12 bits of month, 48 of message, 48 of target."""
+    bits = _month_number(month) << 96 | (message & 0xFFFF_FFFF_FFFF) << 48 | (target & 0xFFFF_FFFF_FFFF)
+    # custom_a (48 bits) | version | custom_b (12 bits) | variant | custom_c (62 bits)
+    high, middle, low = bits >> 74, bits >> 62 & 0xFFF, bits & (1 << 62) - 1
+    return UUID(int=high << 80 | 0x8 << 76 | middle << 64 | 0b10 << 62 | low)
+
+
+def _month_number(month: date) -> int:
+    return (month.year - _EPOCH_YEAR) * 12 + month.month - 1
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while True:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+        if not number:
+            return digits

@@ -1,0 +1,1 @@
+"""The whole stack on one machine: embedded PostgreSQL and Valkey, the processes, the provider sandbox."""

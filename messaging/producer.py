@@ -1,0 +1,284 @@
+"""Accept a message: the one door all four ways in go through. It writes rows and returns hints to publish."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from messaging.attachments import FileReference
+from messaging.channel import Channel, Lane, OnUnknown, Role, default_on_unknown
+from messaging.content import content_to_json
+from messaging.errors import InvalidArgumentError, NotFoundError
+from messaging.ids import check_id, new_id
+from messaging.message import Attachment, Content, Email
+from messaging.settings import Settings
+from messaging.status import MessageState
+from messaging.store import expansion, files, intake_keys, messages, routes, targets, topics, users
+from messaging.store.batches import BatchRef, Hint, deliver_hint
+from messaging.store.expand import Audience, Expanding, Route, count_audience, expand_page
+from messaging.vault import Vault
+from messaging.wire import fanout_queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendRequest:
+    """What a caller asks for. Ids are public ones; times are aware."""
+
+    content: Content
+    users: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    topics: Sequence[str] = ()
+    addresses: Sequence[str] = ()
+    """Raw addresses of the channel; each becomes a target without a user."""
+    cc: Sequence[str] = ()
+    """Email targets, or addresses, that receive a copy and are shown."""
+    bcc: Sequence[str] = ()
+    """The same, not shown."""
+    scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
+    on_unknown: OnUnknown | None = None
+    """None: the channel's default."""
+    lane: Lane | None = None
+    """None: it follows from the size of the audience."""
+    id: str | None = None
+    idempotency_key: str | None = None
+    draft: bool = False
+    allow_past_schedule: bool = False
+    """A time that has passed means now (a Celery `eta` that was late), not an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A message is committed when the caller's transaction is."""
+
+    public_id: str
+    message_id: int | None
+    """None when the same request was accepted before."""
+    state: MessageState
+    hints: Sequence[Hint] = ()
+    """To be published after commit; if that fails, the sweep repeats them."""
+    repeated: bool = False
+
+
+def accept(connection: Connection, vault: Vault, settings: Settings, project_id: int, request: SendRequest) -> Accepted:
+    """Create the message in this transaction; small audiences are expanded at once.
+
+    Raises `InvalidArgumentError`, `NotFoundError` (user, target, topic), `ConflictError` (the id is taken)
+    and `IdempotencyConflictError`. A message that can't go out (no enabled provider, nobody to send to) is
+    created as `failed` with its reason.
+    """
+    public_id = new_id() if request.id is None else check_id("id", request.id)
+    if request.idempotency_key is not None:
+        before = intake_keys.reserve(connection, project_id, request.idempotency_key, body_hash(request), public_id)
+        if before is not None:
+            found = messages.view(connection, project_id, before)
+            return Accepted(public_id=before, message_id=None, state=found.state, repeated=True)
+    now = datetime.now(UTC)
+    scheduled_at = _schedule(request, now)
+    audience = resolve_audience(connection, vault, project_id, request)
+    state, failure = _first_state(request, scheduled_at), None
+    channel = request.content.channel
+    routing = routes.routes(connection, project_id, channel, task_size=settings.task_size)
+    named, reachable = count_audience(connection, audience, limit=settings.small_audience)
+    small = named < settings.small_audience
+    if state is MessageState.PROCESSING:
+        failure = _cannot_go_out(channel, has_provider=bool(routing), nobody=small and not reachable)
+        state = state if failure is None else MessageState.FAILED
+    lane = request.lane or (Lane.HIGH if small else Lane.BULK)
+    message_id = messages.insert(
+        connection,
+        project_id,
+        messages.NewMessage(
+            public_id=public_id,
+            channel=channel,
+            lane=lane,
+            state=state,
+            content=_stored_content(connection, project_id, request.content),
+            named=_named(request),
+            audience=audience,
+            on_unknown=request.on_unknown or default_on_unknown(channel),
+            scheduled_at=scheduled_at,
+            expires_in_s=_expires_in_s(settings, channel, lane),
+            expires_at=request.expires_at,
+            failure=failure,
+        ),
+    )
+    hints: Sequence[Hint] = ()
+    if state is MessageState.PROCESSING:
+        if small:
+            hints = expand_small(connection, message_id, routing, page=settings.small_audience)
+        else:
+            hints = (fanout_hint(message_id, channel, lane),)
+    return Accepted(public_id=public_id, message_id=message_id, state=state, hints=hints)
+
+
+def record_failed(
+    connection: Connection, project_id: int, *, public_id: str, channel: Channel, failure: str, named: dict[str, Any]
+) -> None:
+    """Create a message that failed before it could be understood, so that its sender can find out why."""
+    messages.insert(
+        connection,
+        project_id,
+        messages.NewMessage(
+            public_id=public_id,
+            channel=channel,
+            lane=Lane.HIGH,
+            state=MessageState.FAILED,
+            content={},
+            named=named,
+            audience=Audience(channel=channel),
+            on_unknown=default_on_unknown(channel),
+            scheduled_at=None,
+            expires_in_s=0,
+            expires_at=None,
+            failure=failure,
+        ),
+    )
+
+
+def expand_small(connection: Connection, message_id: int, routing: Sequence[Route], *, page: int) -> list[Hint]:
+    """Expand an audience that fits one page, in the caller's transaction."""
+    message = expansion.lock_for_expansion(connection, message_id)
+    if message is None:
+        return []
+    expanding = Expanding(
+        project_id=message.project_id,
+        message_id=message.id,
+        month=message.month,
+        lane=message.lane,
+        cursor=message.cursor,
+        mark=message.mark,
+    )
+    brought = expand_page(connection, expanding, message.audience, routing, page=page, hint_quota=page)
+    expansion.advance(
+        connection, message, cursor=brought.cursor, complete=brought.complete, estimate=brought.deliveries
+    )
+    kinds = routes.kinds(connection, {provider for _, provider in brought.batches})
+    return [
+        deliver_hint(BatchRef(message.month, batch), message.audience.channel, message.lane, kinds[provider])
+        for batch, provider in brought.batches
+    ]
+
+
+def fanout_hint(message_id: int, channel: Channel, lane: Lane) -> Hint:
+    """The hint for a fan-out."""
+    return Hint(queue=fanout_queue(lane), shadow=f"fan-out · {channel}", message_id=message_id)
+
+
+def resolve_audience(connection: Connection, vault: Vault, project_id: int, request: SendRequest) -> Audience:
+    """The audience by integer keys; raises `NotFoundError` or `InvalidArgumentError` naming what is wrong."""
+    channel = request.content.channel
+    if not (request.users or request.targets or request.topics or request.addresses) and not request.draft:
+        raise InvalidArgumentError("audience", "name at least one of users, targets, topics or addresses")
+    if (request.cc or request.bcc) and channel is not Channel.EMAIL:
+        raise InvalidArgumentError("cc", f"a {channel} message has no cc or bcc")
+    topic_ids = _all("topic", request.topics, topics.resolve(connection, project_id, request.topics))
+    user_ids = _all("user", request.users, users.resolve(connection, project_id, request.users))
+    target_ids = _targets(connection, project_id, "targets", request.targets, channel)
+    target_ids += targets.ensure_addresses(connection, vault, project_id, channel, request.addresses)
+    copies: dict[Role, list[int]] = {}
+    for role, given in ((Role.CC, request.cc), (Role.BCC, request.bcc)):
+        raw = [value for value in given if "@" in value]
+        ids = _targets(connection, project_id, role, [value for value in given if "@" not in value], channel)
+        copies[role] = ids + targets.ensure_addresses(connection, vault, project_id, channel, raw)
+    return Audience(
+        channel=channel,
+        topic_ids=topic_ids,
+        user_ids=user_ids,
+        target_ids=target_ids,
+        cc_ids=copies[Role.CC],
+        bcc_ids=copies[Role.BCC],
+    )
+
+
+def body_hash(request: SendRequest) -> bytes:
+    """SHA-256 of what the request says, its id and key apart: the same body is the same message."""
+    said = replace(request, id=None, idempotency_key=None)
+    return hashlib.sha256(repr(said).encode("utf-8", "backslashreplace")).digest()
+
+
+def _all(kind: str, named: Sequence[str], found: dict[str, int]) -> list[int]:
+    for public_id in named:
+        if public_id not in found:
+            raise NotFoundError(kind, public_id)
+    return sorted(set(found.values()))
+
+
+def _targets(
+    connection: Connection, project_id: int, argument: str, named: Sequence[str], channel: Channel
+) -> list[int]:
+    found = targets.resolve(connection, project_id, named)
+    for public_id in named:
+        target = found.get(public_id)
+        if target is None:
+            raise NotFoundError("target", public_id)
+        if target.channel is not channel:
+            raise InvalidArgumentError(argument, f"target '{public_id}' is {target.channel}; the message is {channel}")
+    return sorted({target.id for target in found.values()})
+
+
+def _schedule(request: SendRequest, now: datetime) -> datetime | None:
+    at = request.scheduled_at
+    for argument, time in (("scheduled_at", at), ("expires_at", request.expires_at)):
+        if time is not None and time.tzinfo is None:
+            raise InvalidArgumentError(argument, "the time has no zone; write 2026-11-23T09:00:00+00:00")
+    if request.expires_at is not None and request.expires_at <= (at or now):
+        raise InvalidArgumentError("expires_at", "lies before the message would be sent")
+    if at is not None and at <= now:
+        if not request.allow_past_schedule:
+            raise InvalidArgumentError("scheduled_at", f"{at.isoformat()} has passed; choose a time in the future")
+        return None
+    return at
+
+
+def _first_state(request: SendRequest, scheduled_at: datetime | None) -> MessageState:
+    if request.draft:
+        return MessageState.DRAFT
+    return MessageState.PROCESSING if scheduled_at is None else MessageState.SCHEDULED
+
+
+def _cannot_go_out(channel: Channel, *, has_provider: bool, nobody: bool) -> str | None:
+    if not has_provider:
+        return f"No enabled {channel} provider found. Add one, or enable one."
+    if nobody:
+        return "No valid recipients found."
+    return None
+
+
+def _expires_in_s(settings: Settings, channel: Channel, lane: Lane) -> float:
+    if channel is Channel.SMS and lane is Lane.HIGH:
+        return settings.expires_after_high_sms_s
+    return settings.expires_after_s
+
+
+def _stored_content(connection: Connection, project_id: int, content: Content) -> dict[str, Any]:
+    stored = content_to_json(content)
+    if isinstance(content, Email) and content.attachments:
+        stored["attachments"] = [
+            {"fileId": _file_id(connection, project_id, each), "filename": each.filename}
+            for each in content.attachments
+        ]
+    return stored
+
+
+def _file_id(connection: Connection, project_id: int, attachment: Attachment) -> str:
+    if isinstance(attachment, FileReference):
+        return files.view(connection, project_id, attachment.file_id).id
+    return files.store(connection, project_id, attachment.filename, attachment.content_type, attachment.content)
+
+
+def _named(request: SendRequest) -> dict[str, Any]:
+    named = {
+        "users": list(request.users),
+        "targets": list(request.targets),
+        "topics": list(request.topics),
+        "addresses": list(request.addresses),
+        "cc": list(request.cc),
+        "bcc": list(request.bcc),
+    }
+    return {key: ids for key, ids in named.items() if ids}

@@ -1,0 +1,122 @@
+"""Publish hints after commit. A hint that is lost costs time, never a delivery: the sweep repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from celery import Celery
+from kombu import Exchange
+from kombu import Queue as KombuQueue
+
+from messaging.settings import Settings
+from messaging.store.batches import Hint
+from messaging.wire import Queue, TaskName
+
+_PUBLISH_TIMEOUT_S = 5
+
+
+def broker_settings(settings: Settings) -> dict[str, Any]:
+    """What producer and worker must agree on, as Celery configuration."""
+    broker = settings.broker_url.get_secret_value()
+    shared: dict[str, Any] = {
+        "broker_url": broker,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_serializer": "json",
+        "enable_utc": True,
+        "timezone": "UTC",
+        "task_queues": queues(settings.intake_queues),
+        "task_create_missing_queues": True,  # callbacks go to queues that only their producer knows
+        "broker_connection_retry_on_startup": True,
+        "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    }
+    if not broker.startswith("amqp"):
+        shared["broker_transport_options"] = {
+            "visibility_timeout": settings.visibility_timeout_s,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "unacked_restore_limit": 1000,
+            "unacked_mutex_expire": 30,
+            "socket_timeout": 15,
+            "socket_connect_timeout": _PUBLISH_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 15,
+        }
+    return shared
+
+
+def queues(extra: Sequence[str] = ()) -> list[KombuQueue]:
+    """Every queue we consume, and further ones the intake reads."""
+    return [KombuQueue(name, Exchange(name, type="direct"), routing_key=name) for name in (*map(str, Queue), *extra)]
+
+
+class Publisher:
+    """Sends hints to the broker over one connection that is kept."""
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        if app is None:
+            app = Celery("messaging", set_as_current=False)
+            app.conf.update(broker_settings(settings) | {"result_backend": None, "task_ignore_result": True})
+        self._app = app
+        self._high_water = settings.hints_high_water
+
+    def publish(self, hints: Sequence[Hint]) -> bool:
+        """Publish `hints` in one go; False when the broker could not take them (the sweep will)."""
+        if not hints:
+            return True
+        try:
+            with self._app.producer_pool.acquire(block=True, timeout=_PUBLISH_TIMEOUT_S) as producer:
+                if len(hints) == 1:
+                    self._send(hints[0], producer)
+                else:
+                    with producer.batch(max_size=500):  # type: ignore[attr-defined]  # new in kombu 5.7, unknown to celery-types
+                        for hint in hints:
+                            self._send(hint, producer)
+        except self._app.connection_for_write().recoverable_connection_errors:
+            return False
+        return True
+
+    def room(self, queue: Queue) -> int:
+        """How many more hints the queue may hold below the high-water mark; none when the broker is away."""
+        try:
+            with self._app.connection_for_write(connect_timeout=_PUBLISH_TIMEOUT_S) as connection:
+                waiting = _depth(connection, queue)
+        except self._app.connection_for_write().recoverable_connection_errors:
+            return 0
+        return max(0, self._high_water - waiting)
+
+    def _send(self, hint: Hint, producer: Any) -> None:  # noqa: ANN401  kombu's Producer has no types
+        name, argument = (
+            (TaskName.DELIVER, str(hint.batch)) if hint.batch is not None else (TaskName.FANOUT, hint.message_id)
+        )
+        self._app.send_task(
+            name,
+            args=(argument,),
+            queue=hint.queue,
+            producer=producer,
+            shadow=hint.shadow,
+            argsrepr=f"({argument})",
+            kwargsrepr="{}",
+            ignore_result=True,
+            retry=False,
+            add_to_parent=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _depth(connection: Any, queue: Queue) -> int:  # noqa: ANN401  kombu's Connection has no types
+    channel = connection.default_channel
+    size = getattr(channel, "_size", None)
+    if size is not None:
+        return int(size(queue))
+    return int(channel.queue_declare(queue=queue, passive=True).message_count)

@@ -1,0 +1,110 @@
+"""Settings, read once at the edge from `MESSAGING_*` into a frozen object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from messaging.errors import SettingsError
+
+PREFIX = "MESSAGING_"
+
+_NOT_OURS = frozenset({"MESSAGING_SHARED_DIR"})
+"""Read by the test suite only."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is `MESSAGING_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(description="postgresql://… of the truth")
+    broker_url: SecretStr = Field(description="redis://… or amqp://… of the broker")
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for pacing and breakers; the broker where that is Redis"
+    )
+    secret_key: SecretStr = Field(description="encrypts credentials at rest; 32 random characters or more")
+    result_backend_url: SecretStr | None = Field(None, description="where Celery results go; none by default")
+    project: str = Field("default", description="project of producers that name none")
+
+    endpoints: Mapping[str, str] = Field(
+        default_factory=dict, description="base addresses replacing providers' own, by kind"
+    )
+    ca_file: Path | None = Field(None, description="extra certificate authority to trust")
+
+    lease_s: float = Field(60.0, gt=0, description="how long a worker owns a batch without renewing")
+    visibility_timeout_s: int = Field(
+        300, ge=1, description="after this a Redis broker hands an unacknowledged task out again"
+    )
+    max_attempts: int = Field(8, ge=1, description="provider calls per delivery at most")
+    backoff_min_s: float = Field(1.0, gt=0)
+    backoff_max_s: float = Field(3600.0, gt=0)
+    expires_after_s: float = Field(72 * 3600.0, gt=0, description="a message not sent by then expires")
+    expires_after_high_sms_s: float = Field(600.0, gt=0, description="the same for SMS in the high lane")
+    small_audience: int = Field(100, ge=0, description="audiences below this take the high lane")
+    page_size: int = Field(10_000, ge=1, description="targets a fan-out page holds")
+    task_size: int | None = Field(
+        None, ge=1, description="deliveries a batch holds; the provider kind's own when unset"
+    )
+    window_max: int = Field(500, ge=1, description="deliveries claimed at once")
+    flush_ms: int = Field(100, ge=1, description="outcomes wait this long to be recorded together")
+    hints_high_water: int = Field(1000, ge=1, description="hints a queue holds before the rest waits in PostgreSQL")
+    hint_pause_s: float = Field(30.0, gt=0, description="first pause before a hint is repeated; doubles each time")
+    dead_grace_s: float = Field(60.0, ge=0, description="a dead address is expired this long after its verdict")
+    sweep_every_s: float = Field(1.0, gt=0)
+    retention_days: int = Field(90, ge=1)
+    intake_queues: tuple[str, ...] = Field((), description="further queues the intake reads, e.g. celery")
+
+    ready_file: Path | None = Field(None, description="a worker writes this file when it is ready")
+    beat_file: Path | None = Field(None, description="beat's schedule file")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
+        """Settings from the environment, overridden by keyword; raises `SettingsError` naming each fault."""
+        names = os.environ if environ is None else environ
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        unknown = sorted(
+            name
+            for name in names
+            if name.startswith(PREFIX)
+            and name not in _NOT_OURS
+            and name.upper() not in known
+            and not name.upper().startswith(PREFIX + "ENDPOINTS__")
+        )
+        if unknown:
+            raise SettingsError(f"Unknown setting {', '.join(unknown)}. Remove it, or correct its spelling.")
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]  # pydantic validates them
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{PREFIX}{'__'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+                for fault in error.errors()
+            )
+            raise SettingsError(f"Cannot start with these settings: {faults}") from None
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """The database address with the driver SQLAlchemy needs."""
+        return sqlalchemy_url(self.database_url.get_secret_value())
+
+    @property
+    def pacing_url(self) -> str | None:
+        """The Redis that paces providers; None where neither `redis_url` nor a Redis broker is set."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        broker = self.broker_url.get_secret_value()
+        return broker if broker.startswith(("redis://", "rediss://", "unix://")) else None
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`url` with `postgresql+psycopg://` whatever of the usual spellings it has."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url

@@ -1,0 +1,280 @@
+"""Batches: what a worker leases. The rows of a batch are written by `store/ledger.py` alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from messaging.channel import Channel, Lane
+from messaging.errors import InvalidArgumentError
+from messaging.status import MessageState
+from messaging.wire import Queue, deliver_queue
+
+
+class BatchState(IntEnum):
+    """Where a batch stands."""
+
+    WAITING = 0
+    LEASED = 1
+    DONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRef:
+    """The id of a batch, with the month that leads to its partition."""
+
+    month: date
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y%m}-{self.id}"
+
+    @classmethod
+    def parse(cls, value: str) -> BatchRef:
+        """The reference written as `202611-17`; raises `InvalidArgumentError`."""
+        month, _, id_ = value.partition("-")
+        try:
+            return cls(date(int(month[:4]), int(month[4:]), 1), int(id_))
+        except ValueError:
+            raise InvalidArgumentError("batch", f"'{value}' is not a batch such as 202611-17") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """A batch or a fan-out somebody should look at: what a Celery message carries."""
+
+    queue: Queue
+    shadow: str
+    """The task's name as Flower shows it."""
+    batch: BatchRef | None = None
+    message_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A batch that this worker owns until its lease runs out."""
+
+    ref: BatchRef
+    claim: int
+    message_id: int
+    provider_id: int
+    first_target: int
+    last_target: int
+    open: int
+    """Rows not settled yet."""
+    deaths: int
+    lane: Lane
+
+
+_LEASE = text(f"""
+UPDATE batches b SET state = {BatchState.LEASED:d}, claim = b.claim + 1, updated_at = now(), waiting_for = NULL,
+       lease_until = now() + make_interval(secs => :lease_s), hinted_at = NULL, hints = 0,
+       deaths = b.deaths + CASE WHEN b.state = {BatchState.LEASED:d} THEN 1 ELSE 0 END
+  FROM messages m
+ WHERE b.month = :month AND b.id = :id AND m.id = b.message_id AND m.state = {MessageState.PROCESSING.code}
+   AND b.provider_id IS NOT NULL
+   AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
+     OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
+RETURNING b.claim, b.message_id, b.provider_id, b.first_target, b.last_target, b.deaths, b.lane,
+          b.total - b.accepted - b.delivered - b.failed - b.unknown - b.expired - b.cancelled - b.suppressed AS open
+""")
+
+
+def lease(connection: Connection, ref: BatchRef, *, lease_s: float) -> Lease | None:
+    """Own the batch for `lease_s` seconds, or None: not due, owned by a living worker, done, paused or cancelled."""
+    row = connection.execute(_LEASE, {"month": ref.month, "id": ref.id, "lease_s": lease_s}).one_or_none()
+    if row is None:
+        return None
+    return Lease(
+        ref=ref,
+        claim=row.claim,
+        message_id=row.message_id,
+        provider_id=row.provider_id,
+        first_target=row.first_target,
+        last_target=row.last_target,
+        open=row.open,
+        deaths=row.deaths,
+        lane=Lane(row.lane),
+    )
+
+
+_HOLD = text(f"""
+SELECT m.state, m.expires_at <= now() AS expired FROM batches b JOIN messages m ON m.id = b.message_id
+ WHERE b.month = :month AND b.id = :id AND b.claim = :claim AND b.state = {BatchState.LEASED:d}
+   AND b.lease_until > now()
+   FOR UPDATE OF b
+""")
+
+
+class LeaseLostError(Exception):
+    """The lease ran out and another worker may own the batch: nothing may be written any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the message says while the batch row is locked for us."""
+
+    state: MessageState
+    expired: bool
+
+
+def hold(connection: Connection, owned: Lease) -> Held:
+    """Lock the batch row for this transaction, if we still own it; raises `LeaseLostError`.
+
+    Whoever writes rows of a batch locks the batch first: a take-over waits, or we find out here.
+    """
+    row = connection.execute(_HOLD, _key(owned)).one_or_none()
+    if row is None:
+        raise LeaseLostError
+    return Held(MessageState.of(row.state), row.expired)
+
+
+def renew(connection: Connection, owned: Lease, *, lease_s: float) -> None:
+    """Move the end of the lease to `lease_s` from now. Call with the batch held."""
+    connection.execute(
+        text("""UPDATE batches SET lease_until = now() + make_interval(secs => :lease_s)
+                 WHERE month = :month AND id = :id AND claim = :claim"""),
+        _key(owned) | {"lease_s": lease_s},
+    )
+
+
+def count(connection: Connection, ref: BatchRef, changes: dict[str, int]) -> None:
+    """Add `changes` to the batch's counters. Column names come from this package only."""
+    moved = {name: by for name, by in changes.items() if by}
+    if moved:
+        sets = ", ".join(f"{name} = {name} + :{name}" for name in moved)
+        connection.execute(
+            text(f"UPDATE batches SET {sets}, updated_at = now() WHERE month = :month AND id = :id"),
+            {"month": ref.month, "id": ref.id, **moved},
+        )
+
+
+_RELEASE = text(f"""
+UPDATE batches b SET
+       state = CASE WHEN rows.sending > 0 THEN b.state WHEN rows.open = 0 THEN {BatchState.DONE:d}
+                    ELSE {BatchState.WAITING:d} END,
+       due_at = greatest(least(coalesce(rows.due, now()), m.expires_at), now() + make_interval(secs => :wait_s)),
+       lease_until = CASE WHEN rows.sending > 0 THEN b.lease_until END,
+       deaths = 0, hinted_at = NULL, hints = 0, waiting_for = :waiting_for, updated_at = now()
+  FROM messages m,
+       (SELECT count(*) FILTER (WHERE status IN (0, 2)) AS open, count(*) FILTER (WHERE status = 1) AS sending,
+               min(CASE WHEN status = 2 THEN due_at WHEN status = 0 THEN now() END) AS due
+          FROM deliveries WHERE month = :month AND message_id = :message
+           AND target_id BETWEEN :first AND :last AND batch_id = :id) rows
+ WHERE b.month = :month AND b.id = :id AND b.claim = :claim AND m.id = b.message_id
+RETURNING b.state, extract(epoch FROM b.due_at - now()) AS due_in_s
+""")
+
+
+def reopen(connection: Connection, refs: list[BatchRef]) -> None:
+    """Make ended batches due again, and their messages unfinished, after some of their rows were queued again."""
+    for ref in refs:
+        connection.execute(
+            text(f"""WITH b AS (UPDATE batches SET due_at = now(), hinted_at = NULL, hints = 0,
+                        state = CASE WHEN state = {BatchState.DONE:d} THEN {BatchState.WAITING:d} ELSE state END
+                      WHERE month = :month AND id = :id RETURNING message_id)
+                UPDATE messages m SET finished_at = NULL, state = {MessageState.PROCESSING.code}, updated_at = now()
+                  FROM b WHERE m.id = b.message_id AND m.finished_at IS NOT NULL
+                   AND m.state <> {MessageState.CANCELLED.code}"""),
+            {"month": ref.month, "id": ref.id},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """How the batch was left."""
+
+    done: bool
+    due_in_s: float
+
+
+def release(connection: Connection, owned: Lease, *, wait_s: float = 0.0, waiting_for: str | None = None) -> Released:
+    """Give the batch back: done when all its rows are settled, else due when the earliest of them is.
+
+    Rows still in flight keep the batch leased; the lease runs out and the sweep takes it over.
+    """
+    row = connection.execute(
+        _RELEASE,
+        _key(owned)
+        | {
+            "message": owned.message_id,
+            "first": owned.first_target,
+            "last": owned.last_target,
+            "wait_s": wait_s,
+            "waiting_for": waiting_for,
+        },
+    ).one_or_none()
+    if row is None:
+        raise LeaseLostError
+    return Released(row.state == BatchState.DONE, float(row.due_in_s))
+
+
+_DUE = text(f"""
+WITH due AS (
+    SELECT b.month, b.id FROM batches b
+      JOIN messages m ON m.id = b.message_id AND m.state = {MessageState.PROCESSING.code}
+      JOIN providers p ON p.id = b.provider_id AND p.enabled AND p.stopped_at IS NULL
+     WHERE b.channel = :channel AND b.lane = :lane
+       AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
+         OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
+       AND (b.hinted_at IS NULL
+         OR b.hinted_at < now() - make_interval(secs => :pause_s * power(2, least(greatest(b.hints, 1), 6) - 1)))
+     ORDER BY b.due_at LIMIT :quota FOR UPDATE OF b SKIP LOCKED
+)
+UPDATE batches b SET hinted_at = now(), hints = least(b.hints + 1, 100)
+  FROM due, providers p WHERE b.month = due.month AND b.id = due.id AND p.id = b.provider_id
+RETURNING b.month, b.id, p.kind
+""")
+
+
+def due(connection: Connection, channel: Channel, lane: Lane, *, quota: int, pause_s: float) -> list[Hint]:
+    """Up to `quota` batches that nobody works on though they are due, marked as hinted.
+
+    A hint is repeated only after a growing pause, and never for what is paused or whose provider is stopped.
+    """
+    rows = connection.execute(_DUE, {"channel": channel, "lane": lane, "quota": quota, "pause_s": pause_s})
+    return [deliver_hint(BatchRef(row.month, row.id), channel, lane, row.kind) for row in rows]
+
+
+def any_due(connection: Connection, channel: Channel, lane: Lane) -> bool:
+    """Whether anything of a channel and lane is due: the cheap question before the full one."""
+    found = connection.execute(
+        text(f"""SELECT EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.WAITING:d} AND due_at <= now()
+                            AND channel = :channel AND lane = :lane)
+                 OR EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.LEASED:d} AND lease_until < now()
+                            AND channel = :channel AND lane = :lane)"""),
+        {"channel": channel, "lane": lane},
+    ).scalar_one()
+    return bool(found)
+
+
+def close(connection: Connection, ref: BatchRef) -> None:
+    """End a batch that has nothing open; a worker that still holds it finds its claim outdated."""
+    connection.execute(
+        text(f"""UPDATE batches SET state = {BatchState.DONE:d}, claim = claim + 1, lease_until = NULL,
+                        hinted_at = NULL, waiting_for = NULL, updated_at = now() WHERE month = :month AND id = :id"""),
+        {"month": ref.month, "id": ref.id},
+    )
+
+
+def deliver_hint(ref: BatchRef, channel: Channel, lane: Lane, kind: str) -> Hint:
+    """The hint for a batch: its queue, and the name Flower shows."""
+    return Hint(queue=deliver_queue(channel, lane), shadow=f"{channel} · {kind}", batch=ref)
+
+
+def unhint(connection: Connection, refs: list[BatchRef]) -> None:
+    """Take back hints that could not be published, so that the sweep repeats them at once."""
+    for ref in refs:
+        connection.execute(
+            text(f"""UPDATE batches SET hinted_at = NULL
+                      WHERE month = :month AND id = :id AND state = {BatchState.WAITING:d}"""),
+            {"month": ref.month, "id": ref.id},
+        )
+
+
+def _key(owned: Lease) -> dict[str, Any]:
+    return {"month": owned.ref.month, "id": owned.ref.id, "claim": owned.claim}

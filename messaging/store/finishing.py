@@ -1,0 +1,79 @@
+"""How messages end: with true totals when nothing is open, or closed when cancelled or expired."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, text
+
+from messaging.status import DeliveryStatus, MessageState, finished_state
+from messaging.store.messages import COUNTERS, SUMS
+
+_M = MessageState
+
+_FINISHED = text(f"""
+SELECT m.id, m.state, m.expanded, m.expires_at <= now() AS expired, {SUMS}, coalesce(sum(b.total), 0)::bigint AS total
+  FROM (SELECT * FROM messages m
+         WHERE m.finished_at IS NULL
+           AND (m.state IN ({_M.PROCESSING.code}, {_M.PAUSED.code}) AND (m.expanded OR m.expires_at <= now())
+             OR m.state = {_M.CANCELLED.code})
+           AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.month = m.month AND b.message_id = m.id AND b.state <> 2)
+         LIMIT :limit FOR UPDATE SKIP LOCKED) m
+  LEFT JOIN batches b ON b.month = m.month AND b.message_id = m.id
+ GROUP BY m.id, m.state, m.expanded, m.expires_at
+""")
+
+_FINISH = text("""
+UPDATE messages SET state = :state, totals = CAST(:totals AS jsonb), finished_at = now(), updated_at = now(),
+       failure = coalesce(failure, :failure) WHERE id = :id
+""")
+
+
+def finish(connection: Connection, *, limit: int) -> int:
+    """Finish the messages that have nothing open, with true totals. Returns how many."""
+    rows = connection.execute(_FINISHED, {"limit": limit}).mappings().all()
+    for row in rows:
+        totals = {DeliveryStatus(name): int(row[name]) for name in COUNTERS if row[name]}
+        cancelled = row["state"] == _M.CANCELLED.code
+        failure = None
+        if not row["total"] and not cancelled:
+            failure = "No valid recipients found." if row["expanded"] else "Expired before it could be sent."
+        connection.execute(
+            _FINISH,
+            {
+                "id": row["id"],
+                "state": _M.CANCELLED.code if cancelled else finished_state(totals).code,
+                "totals": json.dumps(
+                    {status.value: by for status, by in totals.items()} | {"total": int(row["total"])}
+                ),
+                "failure": failure,
+            },
+        )
+    return len(rows)
+
+
+_OPEN_OF_ENDED = text(f"""
+SELECT b.month, b.id, m.state, m.expires_at <= now() AS expired, b.state AS batch_state
+  FROM messages m JOIN batches b ON b.month = m.month AND b.message_id = m.id AND b.state <> 2
+ WHERE m.finished_at IS NULL AND m.state IN ({_M.PROCESSING.code}, {_M.PAUSED.code}, {_M.CANCELLED.code})
+   AND (m.state = {_M.CANCELLED.code} OR m.expires_at <= now())
+   AND (b.state = 0 OR b.lease_until < now())
+ LIMIT :limit FOR UPDATE OF b SKIP LOCKED
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch still open although its message was cancelled or has expired."""
+
+    month: date
+    id: int
+    cancelled: bool
+
+
+def open_batches_of_ended(connection: Connection, *, limit: int) -> list[OpenBatch]:
+    """Batches nobody works on whose message was cancelled or has expired, locked for this transaction."""
+    rows = connection.execute(_OPEN_OF_ENDED, {"limit": limit})
+    return [OpenBatch(row.month, row.id, row.state == _M.CANCELLED.code) for row in rows]

@@ -1,0 +1,67 @@
+"""Keys under which a message was accepted before: Celery task ids and idempotency keys."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from messaging.errors import IdempotencyConflictError
+
+_KEEP_DAYS = 30
+
+
+def reserve(connection: Connection, project_id: int, key: str, body_sha256: bytes, message_id: str) -> str | None:
+    """None if the key is new (now reserved for `message_id`), else the id of the message it made before.
+
+    Waits for a transaction that is just using the same key. Raises `IdempotencyConflictError` when the key
+    was used with another body.
+    """
+    new = connection.execute(
+        text("""INSERT INTO intake_keys (project_id, key, body_sha256, message_public_id, keep_until)
+                VALUES (:project, :key, :hash, :message, now() + make_interval(days => :days))
+                ON CONFLICT (project_id, key) DO NOTHING RETURNING 1"""),
+        {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": _KEEP_DAYS},
+    ).one_or_none()
+    if new is not None:
+        return None
+    used = connection.execute(
+        text("SELECT body_sha256, message_public_id FROM intake_keys WHERE project_id = :project AND key = :key"),
+        {"project": project_id, "key": key},
+    ).one()
+    if bytes(used.body_sha256) != body_sha256:
+        raise IdempotencyConflictError(
+            f"The key '{key}' was used before with other content; nothing was sent. Use a new key for a new message."
+        )
+    return str(used.message_public_id)
+
+
+def revoke(connection: Connection, key: str) -> None:
+    """Remember that a task was revoked before its message was accepted."""
+    connection.execute(text("INSERT INTO revocations (key) VALUES (:key) ON CONFLICT DO NOTHING"), {"key": key})
+
+
+def is_revoked(connection: Connection, key: str) -> bool:
+    """Whether the task was revoked."""
+    return (
+        connection.execute(text("SELECT 1 FROM revocations WHERE key = :key"), {"key": key}).one_or_none() is not None
+    )
+
+
+def refuse(connection: Connection, *, task_id: str, task_name: str, reason: str) -> None:
+    """Keep why a task was declined that could not become a message."""
+    connection.execute(
+        text("INSERT INTO refusals (task_id, task_name, reason) VALUES (:id, :name, :reason)"),
+        {"id": task_id, "name": task_name, "reason": reason},
+    )
+
+
+def lock(connection: Connection, key: str) -> None:
+    """Let one transaction at a time decide about `key`: a task and its revocation never miss each other."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 1))"), {"key": key})
+
+
+def find(connection: Connection, key: str) -> list[tuple[int, str]]:
+    """(project, message id) of every message made under `key`; a key is unique in a project."""
+    rows = connection.execute(
+        text("SELECT project_id, message_public_id FROM intake_keys WHERE key = :key"), {"key": key}
+    )
+    return [(row.project_id, row.message_public_id) for row in rows]

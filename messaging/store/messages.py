@@ -1,0 +1,241 @@
+"""Messages: created, looked at, paused, resumed, cancelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from messaging.channel import Channel, Lane, OnUnknown
+from messaging.errors import ConflictError, NotFoundError
+from messaging.status import DeliveryStatus, MessageState
+from messaging.store.expand import Audience
+
+_M = MessageState
+COUNTERS = ("accepted", "delivered", "failed", "unknown", "expired", "cancelled", "suppressed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewMessage:
+    """A message about to be created."""
+
+    public_id: str
+    channel: Channel
+    lane: Lane
+    state: MessageState
+    content: Mapping[str, Any]
+    named: Mapping[str, Any]
+    """The audience as the caller named it, by public ids."""
+    audience: Audience
+    on_unknown: OnUnknown
+    scheduled_at: datetime | None
+    expires_in_s: float
+    """Counted from its schedule, or from now."""
+    expires_at: datetime | None
+    failure: str | None = None
+
+
+_INSERT = text(f"""
+INSERT INTO messages (project_id, public_id, channel, lane, state, content, audience, topic_ids, user_ids, target_ids,
+                      cc_ids, bcc_ids, on_unknown, scheduled_at, expires_at, failure, finished_at, hinted_at, hints)
+VALUES (:project, :public_id, :channel, :lane, :state, CAST(:content AS jsonb), CAST(:named AS jsonb), :topics, :users,
+        :targets, :cc, :bcc, :on_unknown, :scheduled_at,
+        coalesce(:expires_at, coalesce(:scheduled_at, now()) + make_interval(secs => :expires_in_s)), :failure,
+        CASE WHEN :state = {_M.FAILED.code} OR :state = {_M.CANCELLED.code} THEN now() END,
+        CASE WHEN :state = {_M.PROCESSING.code} THEN now() END,
+        CASE WHEN :state = {_M.PROCESSING.code} THEN 1 ELSE 0 END)
+ON CONFLICT (project_id, public_id) DO NOTHING
+RETURNING id, created_at
+""")
+
+
+def insert(connection: Connection, project_id: int, new: NewMessage) -> int:
+    """The key of the new message; raises `ConflictError` if the id is taken."""
+    row = connection.execute(
+        _INSERT,
+        {
+            "project": project_id,
+            "public_id": new.public_id,
+            "channel": new.channel,
+            "lane": new.lane,
+            "state": new.state.code,
+            "content": json.dumps(new.content),
+            "named": json.dumps(new.named),
+            "topics": list(new.audience.topic_ids),
+            "users": list(new.audience.user_ids),
+            "targets": list(new.audience.target_ids),
+            "cc": list(new.audience.cc_ids),
+            "bcc": list(new.audience.bcc_ids),
+            "on_unknown": new.on_unknown,
+            "scheduled_at": new.scheduled_at,
+            "expires_at": new.expires_at,
+            "expires_in_s": new.expires_in_s,
+            "failure": new.failure,
+        },
+    ).one_or_none()
+    if row is None:
+        raise ConflictError(
+            f"A message with the id '{new.public_id}' exists already. Choose another id, or leave it out."
+        )
+    return int(row.id)
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    """A message as its reader sees it, with live totals."""
+
+    id: str
+    channel: Channel
+    lane: Lane
+    state: MessageState
+    content: Mapping[str, Any]
+    audience: Mapping[str, Any]
+    on_unknown: OnUnknown
+    scheduled_at: datetime | None
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expanded: bool
+    """True when the whole audience has its deliveries: `total` is final."""
+    estimate: int | None
+    total: int
+    totals: Mapping[DeliveryStatus, int] = field(default_factory=dict)
+    """Deliveries by status; what is not settled yet counts as queued."""
+    doubtful: int = 0
+    """Deliveries sent again after an unknown outcome: at most so many duplicates."""
+    failure: str | None = None
+    waiting_for: str | None = None
+
+    @property
+    def settled(self) -> int:
+        """Deliveries that have ended."""
+        return sum(by for status, by in self.totals.items() if status.is_settled)
+
+
+SUMS = ", ".join(f"coalesce(sum(b.{name}), 0)::bigint AS {name}" for name in COUNTERS)
+
+_VIEW = f"""
+SELECT m.*, s.* FROM messages m
+  LEFT JOIN LATERAL (
+    SELECT coalesce(sum(b.total), 0)::bigint AS total, coalesce(sum(b.doubtful), 0)::bigint AS doubtful, {SUMS},
+           max(b.waiting_for) AS waiting_for
+      FROM batches b WHERE b.month = m.month AND b.message_id = m.id) s ON true
+ WHERE m.project_id = :project
+"""
+
+
+def view(connection: Connection, project_id: int, public_id: str) -> MessageView:
+    """The message with that id; raises `NotFoundError`."""
+    row = (
+        connection.execute(text(f"{_VIEW} AND m.public_id = :id"), {"project": project_id, "id": public_id})
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFoundError("message", public_id)
+    return _view(row)
+
+
+def list_views(
+    connection: Connection, project_id: int, *, limit: int = 25, before: str | None = None
+) -> list[MessageView]:
+    """The newest messages first; `before` is the id of the last one of the page before."""
+    rows = connection.execute(
+        text(f"""{_VIEW} AND (CAST(:before AS text) IS NULL
+                 OR m.id < (SELECT id FROM messages WHERE project_id = :project AND public_id = :before))
+                 ORDER BY m.id DESC LIMIT :limit"""),
+        {"project": project_id, "before": before, "limit": limit},
+    )
+    return [_view(row) for row in rows.mappings()]
+
+
+def _view(row: Mapping[Any, Any]) -> MessageView:
+    totals = {DeliveryStatus(name): int(row[name]) for name in COUNTERS if row[name]}
+    total = int(row["total"] or 0)
+    open_ = total - sum(totals.values())
+    if open_:
+        totals[DeliveryStatus.QUEUED] = open_
+    return MessageView(
+        id=row["public_id"],
+        channel=Channel(row["channel"]),
+        lane=Lane(row["lane"]),
+        state=MessageState.of(row["state"]),
+        content=row["content"],
+        audience=row["audience"],
+        on_unknown=OnUnknown(row["on_unknown"]),
+        scheduled_at=row["scheduled_at"],
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        expanded=row["expanded"],
+        estimate=row["estimate"],
+        total=total,
+        totals=totals,
+        doubtful=int(row["doubtful"] or 0),
+        failure=row["failure"],
+        waiting_for=row["waiting_for"],
+    )
+
+
+# -- control ---------------------------------------------------------------------------------------
+
+
+def cancel(connection: Connection, project_id: int, public_id: str) -> MessageState:
+    """Stop a message that is not finished; the sweep closes what is open. Raises `ConflictError` if it is finished."""
+    return _move(
+        connection,
+        project_id,
+        public_id,
+        _M.CANCELLED,
+        allowed=(_M.DRAFT, _M.SCHEDULED, _M.PROCESSING, _M.PAUSED),
+        failure="Cancelled.",
+    )
+
+
+def pause(connection: Connection, project_id: int, public_id: str) -> MessageState:
+    """Send no more of a message until it is resumed; raises `ConflictError` unless it is processing."""
+    return _move(connection, project_id, public_id, _M.PAUSED, allowed=(_M.PROCESSING,))
+
+
+def resume(connection: Connection, project_id: int, public_id: str) -> MessageState:
+    """Go on with exactly the rest of a paused message; raises `ConflictError` unless it is paused."""
+    return _move(connection, project_id, public_id, _M.PROCESSING, allowed=(_M.PAUSED,))
+
+
+def _move(
+    connection: Connection,
+    project_id: int,
+    public_id: str,
+    to: MessageState,
+    *,
+    allowed: tuple[MessageState, ...],
+    failure: str | None = None,
+) -> MessageState:
+    row = connection.execute(
+        text("SELECT id, state FROM messages WHERE project_id = :project AND public_id = :id FOR UPDATE"),
+        {"project": project_id, "id": public_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("message", public_id)
+    state = MessageState.of(row.state)
+    if state is to:
+        return to
+    if state not in allowed:
+        raise ConflictError(f"Message '{public_id}' is {state}; only {', '.join(allowed)} messages can become {to}.")
+    connection.execute(
+        text("""UPDATE messages SET state = :state, updated_at = now(), failure = coalesce(:failure, failure)
+                 WHERE id = :id"""),
+        {"id": row.id, "state": to.code, "failure": failure},
+    )
+    return to

@@ -1,0 +1,53 @@
+"""Months of the ledger: the partitions of `batches` and `deliveries`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from sqlalchemy import Connection
+
+_PARTITIONED = ("batches", "deliveries")
+
+# Deliveries are updated two or three times in place: room on the page keeps those updates heap-only.
+_STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=60, autovacuum_vacuum_scale_factor=0.05"}
+
+_LOCK = 0x7061_7274
+
+
+def ensure_partitions(connection: Connection, months_ahead: int = 2) -> None:
+    """Create the partitions of this month and the next `months_ahead`, where they are missing."""
+    months = connection.execute(
+        text(
+            "SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => i))::date"
+            " FROM generate_series(0, :ahead) AS i"
+        ),
+        {"ahead": months_ahead},
+    ).scalars()
+    for month in months.all():
+        ensure_month(connection, month)
+
+
+def ensure_month(connection: Connection, month: date) -> None:
+    """Create the partitions of `month` (its first day) where they are missing."""
+    following = date_after(month)
+    for table in _PARTITIONED:
+        name = f"{table}_{month:%Y_%m}"
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is not None:
+            continue
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        connection.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table}"
+                f" FOR VALUES FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}') WITH ({_STORAGE[table]})"
+            )
+        )
+
+
+def date_after(month: date) -> date:
+    """The first day of the month after `month`."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)

@@ -1,0 +1,347 @@
+"""Providers: configured accounts. Credentials are sealed at rest and never shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql import bindparam
+
+from messaging.catalog import ProviderKind, kind_of
+from messaging.channel import Channel
+from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
+from messaging.ids import check_id, new_id
+from messaging.store import provider_fields
+from messaging.vault import Vault
+
+LONGEST_NAME = 128
+
+_COLUMNS = (
+    "id, public_id, kind, channel, name, enabled, credentials, options, priority, stopped_at, stopped_reason,"
+    " created_at, updated_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """What choosing a provider needs."""
+
+    id: int
+    public_id: str
+    kind: str
+    channel: Channel
+    enabled: bool
+    stopped_reason: str | None
+    priority: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderAccount:
+    """What an adapter needs, credentials in clear: it is never shown, logged or stored."""
+
+    id: int
+    public_id: str
+    kind: str
+    credentials: Mapping[str, Any]
+    options: Mapping[str, Any]
+    enabled: bool
+    stopped_reason: str | None
+    updated_at: datetime
+
+    def __repr__(self) -> str:
+        return f"ProviderAccount(id={self.id}, public_id={self.public_id!r}, kind={self.kind!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderView:
+    """A provider as the outside sees it: which secrets are set, never what they are."""
+
+    id: str
+    kind: str
+    channel: Channel
+    name: str
+    enabled: bool
+    credentials: Mapping[str, Any]
+    """Credentials that are no secrets, e.g. `teamId`."""
+    secrets_set: tuple[str, ...]
+    options: Mapping[str, Any]
+    missing: tuple[str, ...]
+    """Names without which it can't be enabled."""
+    priority: int
+    stopped_at: datetime | None
+    stopped_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def usable(connection: Connection, project_id: int, channel: Channel) -> list[ProviderRow]:
+    """The enabled providers of a channel, first choice first. Stopped ones are among them: see `stopped_reason`."""
+    rows = connection.execute(
+        text(
+            "SELECT id, public_id, kind, channel, enabled, stopped_reason, priority FROM providers"
+            " WHERE project_id = :project AND channel = :channel AND enabled ORDER BY priority, id"
+        ),
+        {"project": project_id, "channel": channel},
+    )
+    return [
+        ProviderRow(
+            row.id, row.public_id, row.kind, Channel(row.channel), row.enabled, row.stopped_reason, row.priority
+        )
+        for row in rows
+    ]
+
+
+def resolve(connection: Connection, project_id: int, public_ids: list[str]) -> dict[str, int]:
+    """Public id → number of those providers that exist."""
+    rows = connection.execute(
+        text("SELECT public_id, id FROM providers WHERE project_id = :project AND public_id = ANY(:ids)"),
+        {"project": project_id, "ids": public_ids},
+    )
+    return {row.public_id: row.id for row in rows}
+
+
+def find(connection: Connection, project_id: int, public_id: str) -> int:
+    """The number of a provider; raises `NotFoundError`."""
+    number = resolve(connection, project_id, [public_id]).get(public_id)
+    if number is None:
+        raise NotFoundError("provider", public_id)
+    return number
+
+
+def load_account(connection: Connection, vault: Vault, provider_id: int) -> ProviderAccount:
+    """The account of the provider of that number, opened; raises `NotFoundError`, or `SettingsError` for another key.
+
+    Options that were not given carry the catalogue's defaults.
+    """
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM providers WHERE id = :id"), {"id": provider_id}
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("provider", str(provider_id))
+    kind = kind_of(row.kind)
+    return ProviderAccount(
+        id=row.id,
+        public_id=row.public_id,
+        kind=row.kind,
+        credentials=provider_fields.with_defaults(kind.credentials, _opened(vault, row)),
+        options=provider_fields.with_defaults(kind.options, row.options),
+        enabled=row.enabled,
+        stopped_reason=row.stopped_reason,
+        updated_at=row.updated_at,
+    )
+
+
+def stop(connection: Connection, provider_id: int, reason: str) -> bool:
+    """Stop the provider of that number: its deliveries wait. False if it had been stopped before (reason kept)."""
+    stopped = connection.execute(
+        text(
+            "UPDATE providers SET stopped_at = now(), stopped_reason = :reason, updated_at = clock_timestamp()"
+            " WHERE id = :id AND stopped_at IS NULL RETURNING id"
+        ),
+        {"id": provider_id, "reason": reason},
+    ).one_or_none()
+    return stopped is not None
+
+
+def start(connection: Connection, provider_id: int) -> bool:
+    """Let a stopped provider of that number work again. False if it was not stopped."""
+    started = connection.execute(
+        text(
+            "UPDATE providers SET stopped_at = NULL, stopped_reason = NULL, updated_at = clock_timestamp()"
+            " WHERE id = :id AND stopped_at IS NOT NULL RETURNING id"
+        ),
+        {"id": provider_id},
+    ).one_or_none()
+    return started is not None
+
+
+def create(
+    connection: Connection,
+    vault: Vault,
+    project_id: int,
+    *,
+    kind: str,
+    credentials: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    provider_id: str | None = None,
+    enabled: bool | None = None,
+    priority: int = 0,
+) -> ProviderView:
+    """A new provider; enabled when its credentials are complete, unless `enabled` says otherwise.
+
+    Raises `InvalidArgumentError` (unknown kind or name, wrong type, `enabled=True` without a required
+    value), `ConflictError` (the id is taken).
+    """
+    entry = kind_of(kind)
+    public_id = check_id("provider_id", provider_id) if provider_id is not None else new_id()
+    checked = provider_fields.check(entry, entry.credentials, credentials, "credentials")
+    chosen = provider_fields.check(entry, entry.options, options or {}, "options")
+    missing = provider_fields.missing(entry, checked, chosen)
+    if enabled and missing:
+        raise _incomplete(entry, missing)
+    row = connection.execute(
+        text(
+            "INSERT INTO providers"
+            " (project_id, public_id, kind, channel, name, enabled, credentials, options, priority)"
+            " VALUES (:project, :id, :kind, :channel, :name, :enabled, :credentials, :options, :priority)"
+            " ON CONFLICT (project_id, public_id) DO NOTHING RETURNING id"
+        ).bindparams(bindparam("options", type_=JSONB)),
+        {
+            "project": project_id,
+            "id": public_id,
+            "kind": kind,
+            "channel": entry.channel,
+            "name": _check_name(name or entry.title),
+            "enabled": not missing if enabled is None else enabled,
+            "credentials": vault.seal(checked),
+            "options": chosen,
+            "priority": priority,
+        },
+    ).one_or_none()
+    if row is None:
+        raise ConflictError(f"The provider '{public_id}' exists already. Choose another id, or update that provider.")
+    return get(connection, vault, project_id, public_id)
+
+
+def get(connection: Connection, vault: Vault, project_id: int, public_id: str) -> ProviderView:
+    """The provider; raises `NotFoundError`."""
+    return _view(vault, _row(connection, project_id, public_id))
+
+
+def page(
+    connection: Connection,
+    vault: Vault,
+    project_id: int,
+    *,
+    channel: Channel | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> list[ProviderView]:
+    """Providers in order of creation, those after the provider `after`; of one channel if named."""
+    rows = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM providers WHERE project_id = :project AND id > :after"
+            " AND (CAST(:channel AS text) IS NULL OR channel = :channel) ORDER BY id LIMIT :limit"
+        ),
+        {
+            "project": project_id,
+            "after": find(connection, project_id, after) if after else 0,
+            "channel": channel,
+            "limit": limit,
+        },
+    )
+    return [_view(vault, row) for row in rows]
+
+
+def update(
+    connection: Connection,
+    vault: Vault,
+    project_id: int,
+    public_id: str,
+    *,
+    name: str | None = None,
+    credentials: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    enabled: bool | None = None,
+    priority: int | None = None,
+) -> ProviderView:
+    """The provider after the change: named credentials and options replace the old, the others stay.
+
+    New credentials or options, or `enabled=True`, let a stopped provider work again. Raises
+    `InvalidArgumentError` as `create` does, `NotFoundError`.
+    """
+    row = _row(connection, project_id, public_id, lock=True)
+    entry = kind_of(row.kind)
+    sealed = _opened(vault, row) | provider_fields.check(entry, entry.credentials, credentials or {}, "credentials")
+    chosen = row.options | provider_fields.check(entry, entry.options, options or {}, "options")
+    missing = provider_fields.missing(entry, sealed, chosen)
+    if enabled and missing:
+        raise _incomplete(entry, missing)
+    connection.execute(
+        text(
+            "UPDATE providers SET name = :name, credentials = :credentials, options = :options, enabled = :enabled,"
+            " priority = :priority, updated_at = clock_timestamp(),"
+            " stopped_at = CASE WHEN :again THEN NULL ELSE stopped_at END,"
+            " stopped_reason = CASE WHEN :again THEN NULL ELSE stopped_reason END WHERE id = :id"
+        ).bindparams(bindparam("options", type_=JSONB)),
+        {
+            "name": _check_name(name if name is not None else row.name),
+            "credentials": vault.seal(sealed) if credentials else row.credentials,
+            "options": chosen,
+            "enabled": row.enabled if enabled is None else enabled,
+            "priority": row.priority if priority is None else priority,
+            "again": bool(credentials or options or enabled),
+            "id": row.id,
+        },
+    )
+    return get(connection, vault, project_id, public_id)
+
+
+def delete(connection: Connection, project_id: int, public_id: str) -> None:
+    """Remove the provider; its targets fall back to the channel's first provider. Raises `NotFoundError`."""
+    row = _row(connection, project_id, public_id, lock=True)
+    clash = connection.execute(
+        text(
+            "DELETE FROM targets t WHERE t.provider_id = :id AND EXISTS (SELECT 1 FROM targets o"
+            " WHERE o.project_id = t.project_id AND o.channel = t.channel AND o.identifier = t.identifier"
+            " AND o.id <> t.id AND (o.provider_id IS NULL)) RETURNING t.id"
+        ),
+        {"id": row.id},
+    )
+    clash.close()
+    connection.execute(text("DELETE FROM providers WHERE id = :id"), {"id": row.id})
+
+
+def _row(connection: Connection, project_id: int, public_id: str, *, lock: bool = False) -> Row[Any]:
+    row = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM providers WHERE project_id = :project AND public_id = :id"
+            + (" FOR UPDATE" if lock else "")
+        ),
+        {"project": project_id, "id": public_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("provider", public_id)
+    return row
+
+
+def _opened(vault: Vault, row: Row[Any]) -> dict[str, Any]:
+    opened = vault.open(row.credentials)
+    return opened if isinstance(opened, dict) else {}
+
+
+def _view(vault: Vault, row: Row[Any]) -> ProviderView:
+    entry = kind_of(row.kind)
+    opened = _opened(vault, row)
+    secret = {field.name for field in entry.credentials if field.secret}
+    return ProviderView(
+        id=row.public_id,
+        kind=row.kind,
+        channel=Channel(row.channel),
+        name=row.name,
+        enabled=row.enabled,
+        credentials={name: value for name, value in opened.items() if name not in secret},
+        secrets_set=tuple(name for name, value in opened.items() if name in secret and value),
+        options=row.options,
+        missing=provider_fields.missing(entry, opened, row.options),
+        priority=row.priority,
+        stopped_at=row.stopped_at,
+        stopped_reason=row.stopped_reason,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _incomplete(entry: ProviderKind, missing: tuple[str, ...]) -> InvalidArgumentError:
+    return InvalidArgumentError("enabled", f"{entry.title} can't be enabled without {', '.join(missing)}")
+
+
+def _check_name(name: str) -> str:
+    if not name or len(name) > LONGEST_NAME:
+        raise InvalidArgumentError("name", f"a provider's name has 1 to {LONGEST_NAME} characters")
+    return name

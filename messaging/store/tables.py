@@ -1,0 +1,430 @@
+"""The tables. Integer keys inside, text ids outside; every row belongs to a project.
+
+`batches` and `deliveries` are partitioned by the month in which their message's fan-out began and
+are dropped a month at a time. No index of `deliveries` holds a column that changes, so that every
+update of a delivery stays heap-only.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_TIME = DateTime(timezone=True)
+_CASCADE = {"ondelete": "CASCADE"}
+
+
+class Base(DeclarativeBase):
+    """Declarative base with our column types."""
+
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it as it stands
+        int: BigInteger,
+        str: Text,
+        bool: Boolean,
+        bytes: LargeBinary,
+        datetime: _TIME,
+        date: Date,
+        dict[str, Any]: JSONB,
+        list[int]: ARRAY(BigInteger),
+        list[str]: ARRAY(Text),
+    }
+
+
+def _id() -> Mapped[int]:
+    return mapped_column(BigInteger, Identity(always=False), primary_key=True)
+
+
+def _created() -> Mapped[datetime]:
+    return mapped_column(_TIME, server_default=func.now())
+
+
+def _project() -> Mapped[int]:
+    return mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+
+
+class Project(Base):
+    """A tenant."""
+
+    __tablename__ = "projects"
+    id: Mapped[int] = _id()
+    public_id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = _created()
+
+
+class ApiKey(Base):
+    """An API key, stored as the SHA-256 of a random secret."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    secret_sha256: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(server_default="{}")
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _created()
+
+
+class User(Base):
+    """A person of the project."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default="")
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class Provider(Base):
+    """A configured account at a provider."""
+
+    __tablename__ = "providers"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    kind: Mapped[str]
+    channel: Mapped[str]
+    name: Mapped[str]
+    enabled: Mapped[bool] = mapped_column(server_default="false")
+    credentials: Mapped[bytes]
+    """JSON, encrypted."""
+    options: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    priority: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Lower is tried first."""
+    stopped_at: Mapped[datetime | None]
+    stopped_reason: Mapped[str | None]
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class Target(Base):
+    """One address of one user (or of nobody) on one channel."""
+
+    __tablename__ = "targets"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("providers.id", ondelete="SET NULL"))
+    public_id: Mapped[str]
+    channel: Mapped[str]
+    identifier: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default="")
+    address_hash: Mapped[bytes]
+    """Keyed hash of channel and identifier, for the suppression list."""
+    registered_at: Mapped[datetime] = _created()
+    """When the address was last registered; a provider's older verdict does not retire it."""
+    dead_at: Mapped[datetime | None]
+    """A provider called it dead; skipped from then on, expired by the sweep a little later."""
+    dead_provider_id: Mapped[int | None]
+    expired_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        UniqueConstraint("project_id", "public_id"),
+        Index(
+            "targets_one_address",
+            "project_id",
+            "channel",
+            text("coalesce(provider_id, 0)"),
+            "identifier",
+            unique=True,
+        ),
+        Index("targets_of_user", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("targets_dead", "dead_at", postgresql_where=text("dead_at IS NOT NULL AND expired_at IS NULL")),
+    )
+
+
+class Topic(Base):
+    """A named gathering of targets."""
+
+    __tablename__ = "topics"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    subscribe: Mapped[list[str]] = mapped_column(server_default="{users}")
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class Subscriber(Base):
+    """A target's membership of a topic. `id` is the number a fan-out's mark is compared with."""
+
+    __tablename__ = "subscribers"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    topic_id: Mapped[int] = mapped_column(ForeignKey("topics.id", ondelete="CASCADE"))
+    target_id: Mapped[int] = mapped_column(ForeignKey("targets.id", ondelete="CASCADE"))
+    channel: Mapped[str]
+    public_id: Mapped[str]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        UniqueConstraint("topic_id", "public_id"),
+        Index(
+            "subscribers_in_target_order",
+            "topic_id",
+            "channel",
+            "target_id",
+            unique=True,
+            postgresql_include=["id"],
+        ),
+        Index("subscribers_of_target", "target_id"),
+    )
+
+
+class Suppression(Base):
+    """An address that must not be written to: everything, or bulk only. The address is a keyed hash."""
+
+    __tablename__ = "suppressions"
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    address_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    scope: Mapped[str]
+    """`everything` or `bulk`."""
+    reason: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = _created()
+
+
+class File(Base):
+    """A stored file (attachment); its bytes are in `file_chunks`."""
+
+    __tablename__ = "files"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    name: Mapped[str]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[bytes]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class FileChunk(Base):
+    """A piece of a file, 256 KiB at most, numbered from 0."""
+
+    __tablename__ = "file_chunks"
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    data: Mapped[bytes]
+
+
+class Message(Base):
+    """What is sent, once created.
+
+    The road never updates this row per batch; totals are folded in by the sweep.
+    """
+
+    __tablename__ = "messages"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    channel: Mapped[str]
+    lane: Mapped[str]
+    state: Mapped[int] = mapped_column(SmallInteger)
+    content: Mapped[dict[str, Any]]
+    audience: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Public ids as the caller named them: users, targets, topics, cc, bcc, addresses."""
+    topic_ids: Mapped[list[int]] = mapped_column(server_default="{}")
+    user_ids: Mapped[list[int]] = mapped_column(server_default="{}")
+    target_ids: Mapped[list[int]] = mapped_column(server_default="{}")
+    cc_ids: Mapped[list[int]] = mapped_column(server_default="{}")
+    bcc_ids: Mapped[list[int]] = mapped_column(server_default="{}")
+    on_unknown: Mapped[str]
+    scheduled_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
+    month: Mapped[date | None]
+    """Partition of its batches and deliveries; set when fan-out starts."""
+    mark: Mapped[int | None]
+    """Highest subscription number that belongs to the audience."""
+    cursor: Mapped[int] = mapped_column(server_default="0")
+    """Highest target id expanded so far."""
+    expanded: Mapped[bool] = mapped_column(server_default="false")
+    """True when every page of the audience has its deliveries."""
+    hinted_at: Mapped[datetime | None]
+    hints: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    estimate: Mapped[int | None]
+    failure: Mapped[str | None]
+    """Why the message as a whole failed, in words."""
+    totals: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Deliveries by status, folded in when the message finishes and whenever a receipt changes them."""
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("project_id", "public_id"),
+        # what the sweep looks at: scheduled messages, and those processing, paused or being cancelled
+        Index("messages_scheduled", "scheduled_at", postgresql_where=text("state = 1")),
+        Index("messages_active", "id", postgresql_where=text("finished_at IS NULL AND state IN (2, 3, 7)")),
+    )
+
+
+class IntakeKey(Base):
+    """A task id or idempotency key that was used, with the hash of what it said."""
+
+    __tablename__ = "intake_keys"
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[bytes]
+    message_public_id: Mapped[str]
+    keep_until: Mapped[datetime]
+    created_at: Mapped[datetime] = _created()
+
+
+class Revocation(Base):
+    """A task revoked before its message was accepted."""
+
+    __tablename__ = "revocations"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = _created()
+
+
+class Batch(Base):
+    """A range of deliveries of one message through one provider: the unit that is leased and retried."""
+
+    __tablename__ = "batches"
+    month: Mapped[date] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, server_default=text("nextval('batch_ids')"))
+    message_id: Mapped[int]
+    provider_id: Mapped[int | None]
+    channel: Mapped[str]
+    lane: Mapped[str]
+    state: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """0 waiting, 1 leased, 2 done."""
+    claim: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Number of the current lease; a worker with an older number can't write."""
+    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime] = _created()
+    hinted_at: Mapped[datetime | None]
+    hints: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    deaths: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Leases that ran out without an end: a batch that kills workers is quarantined."""
+    first_target: Mapped[int]
+    last_target: Mapped[int]
+    total: Mapped[int] = mapped_column(Integer)
+    accepted: Mapped[int] = mapped_column(Integer, server_default="0")
+    delivered: Mapped[int] = mapped_column(Integer, server_default="0")
+    failed: Mapped[int] = mapped_column(Integer, server_default="0")
+    unknown: Mapped[int] = mapped_column(Integer, server_default="0")
+    expired: Mapped[int] = mapped_column(Integer, server_default="0")
+    cancelled: Mapped[int] = mapped_column(Integer, server_default="0")
+    suppressed: Mapped[int] = mapped_column(Integer, server_default="0")
+    doubtful: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Deliveries sent again after an unknown outcome: the upper bound of duplicates."""
+    waiting_for: Mapped[str | None]
+    """Why the batch waits, in words."""
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        Index("batches_due", "due_at", postgresql_where=text("state = 0")),
+        Index("batches_leased", "lease_until", postgresql_where=text("state = 1")),
+        Index("batches_of_message", "message_id"),
+        Index("batches_open", "message_id", postgresql_where=text("state <> 2")),
+        {"postgresql_partition_by": "RANGE (month)"},
+    )
+
+
+class Delivery(Base):
+    """One message to one target: a row of the ledger."""
+
+    __tablename__ = "deliveries"
+    month: Mapped[date] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(primary_key=True)
+    target_id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int]
+    due_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = _created()
+    accepted_at: Mapped[datetime | None]
+    claim: Mapped[int] = mapped_column(Integer, server_default="0")
+    status: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    doubts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts whose outcome is unknown: how often it may have been sent besides."""
+    role: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """0 to, 1 cc, 2 bcc."""
+    provider_message_id: Mapped[str | None]
+    """None where the provider's id is the delivery's own uuid."""
+    error_code: Mapped[str | None]
+    error: Mapped[str | None]
+    __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
+
+
+class Evidence(Base):
+    """An answer that came after its worker's lease had run out; it may settle an unknown and nothing else."""
+
+    __tablename__ = "evidence"
+    id: Mapped[int] = _id()
+    month: Mapped[date]
+    message_id: Mapped[int]
+    target_id: Mapped[int]
+    claim: Mapped[int] = mapped_column(Integer)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    error_code: Mapped[str | None]
+    provider_message_id: Mapped[str | None]
+    created_at: Mapped[datetime] = _created()
+
+
+class ProviderToken(Base):
+    """A token shared by all workers (APNs provider token, OAuth access token), encrypted."""
+
+    __tablename__ = "provider_tokens"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[bytes]
+    minted_at: Mapped[datetime] = _created()
+    expires_at: Mapped[datetime]
+    keep_until: Mapped[datetime]
+    """Not replaced before this, even when it was refused."""
+
+
+class DeadVerdict(Base):
+    """A provider called a target dead; weighed against the guard before the target is expired."""
+
+    __tablename__ = "dead_verdicts"
+    id: Mapped[int] = _id()
+    target_id: Mapped[int]
+    provider_id: Mapped[int]
+    month: Mapped[date]
+    message_id: Mapped[int]
+    batch_id: Mapped[int]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("dead_verdicts_by_time", "created_at"),)
+
+
+class Refusal(Base):
+    """Something we declined to do for a producer, counted by reason: a task that can't even be named."""
+
+    __tablename__ = "refusals"
+    id: Mapped[int] = _id()
+    task_id: Mapped[str]
+    task_name: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = _created()

@@ -1,0 +1,57 @@
+"""Ports of the stack: free ones, and the same ones after a restart."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING
+
+from messaging.local.free_ports import free_ports, is_free, remembered_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_free_ports_differ() -> None:
+    """As many as asked for, no two alike."""
+    assert len(set(free_ports(20))) == 20
+
+
+def test_a_port_with_a_listener_is_not_free() -> None:
+    """A port somebody listens on is seen as taken, and as free afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)
+
+
+def test_ports_stay_the_same_over_restarts(tmp_path: Path) -> None:
+    """The second start finds the ports of the first."""
+    first = remembered_ports(tmp_path / "ports.json", ["api", "valkey"])
+    assert remembered_ports(tmp_path / "ports.json", ["api", "valkey"]) == first
+
+
+def test_a_port_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
+    """Only the port that somebody took changes."""
+    first = remembered_ports(tmp_path / "ports.json", ["api", "valkey"])
+    with socket.create_server(("127.0.0.1", first["api"])):
+        second = remembered_ports(tmp_path / "ports.json", ["api", "valkey"])
+    assert second["api"] != first["api"]
+    assert second["valkey"] == first["valkey"]
+
+
+def test_a_port_asked_for_wins_and_is_remembered(tmp_path: Path) -> None:
+    """`--port` is taken over everything remembered, and nobody else gets it."""
+    (tmp_path / "ports.json").write_text(json.dumps({"api": 1, "valkey": 0}))
+    asked = free_ports(1)[0]
+    (tmp_path / "ports.json").write_text(json.dumps({"valkey": asked}))
+    chosen = remembered_ports(tmp_path / "ports.json", ["api", "valkey"], {"api": asked})
+    assert chosen["api"] == asked
+    assert chosen["valkey"] != asked
+    assert remembered_ports(tmp_path / "ports.json", ["api", "valkey"]) == chosen
+
+
+def test_a_broken_file_of_ports_is_replaced(tmp_path: Path) -> None:
+    """What cannot be read is made anew."""
+    (tmp_path / "ports.json").write_text("[1, 2")
+    assert set(remembered_ports(tmp_path / "ports.json", ["api"])) == {"api"}

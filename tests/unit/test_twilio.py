@@ -1,0 +1,235 @@
+"""The Twilio adapter: its form, and what the answers mean. Requests are captured at httpx's transport."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import httpx
+import pytest
+
+from messaging.errors import ContentError
+from messaging.message import Content, Email, Sms
+from messaging.outcome import Action, Outcome
+from workers.providers.base import Outgoing, Recipient
+from workers.providers.twilio import (
+    CALLBACK_CODES,
+    TwilioAdapter,
+    TwilioSettings,
+    classify,
+    classify_callback,
+    lost,
+    tagged,
+)
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+SID = "AC" + "0" * 32
+SETTINGS = TwilioSettings(SID, "token", "+15005550006")
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def send(
+    handler: Handler,
+    *addresses: str,
+    settings: TwilioSettings = SETTINGS,
+    content: Content | None = None,
+    expires_at: datetime = NOW + timedelta(minutes=10),
+) -> Sequence[Outcome]:
+    """The outcomes of one call, answered by `handler`."""
+
+    async def run() -> Sequence[Outcome]:
+        transport = httpx.MockTransport(handler)
+        async with httpx.AsyncClient(transport=transport, base_url="https://twilio.test") as client:
+            adapter = TwilioAdapter(settings, client, now=lambda: NOW)
+            prepared = adapter.prepare(
+                Outgoing(message_id="m1", content=content or Sms(content="Code: 1234"), expires_at=expires_at)
+            )
+            people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
+            return await adapter.send(prepared, people)
+
+    return asyncio.run(run())
+
+
+def form_of(
+    *,
+    settings: TwilioSettings = SETTINGS,
+    content: Content | None = None,
+    expires_at: datetime = NOW + timedelta(minutes=10),
+) -> dict[str, str]:
+    """The fields of the form one send posts."""
+    forms = []
+
+    def accept(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == f"/2010-04-01/Accounts/{SID}/Messages.json"
+        forms.append({key: value for key, (value,) in parse_qs(request.content.decode(), strict_parsing=True).items()})
+        return httpx.Response(201, json={"sid": "SM1", "status": "queued"})
+
+    (outcome,) = send(accept, "+15005550010", settings=settings, content=content, expires_at=expires_at)
+    assert outcome == Outcome(Action.ACCEPTED, provider_message_id="SM1")
+    return forms[0]
+
+
+def test_a_message_is_posted_as_a_form_with_its_sender_and_validity() -> None:
+    """Any letters survive the form."""
+    assert form_of(content=Sms(content="50% & más + 😀\n")) == {
+        "From": "+15005550006", "Body": "50% & más + 😀\n", "To": "+15005550010", "ValidityPeriod": "600"
+    }  # fmt: skip
+
+
+def test_a_messaging_service_takes_the_place_of_a_number() -> None:
+    """MG… goes into MessagingServiceSid."""
+    service = "MG" + "a" * 32
+    form = form_of(settings=TwilioSettings(SID, "token", service))
+    assert form["MessagingServiceSid"] == service
+    assert "From" not in form
+
+
+@pytest.mark.parametrize(("left", "validity_s"), [(-5, "1"), (0, "1"), (599.9, "599"), (10**6, "36000")])
+def test_the_validity_period_stays_within_twilios_limits(left: float, validity_s: str) -> None:
+    """1 to 36,000 seconds, never longer than the message may live."""
+    assert form_of(expires_at=NOW + timedelta(seconds=left))["ValidityPeriod"] == validity_s
+
+
+def test_the_status_callback_carries_the_deliverys_tag() -> None:
+    """Twilio hands back the address as it was given, so a report finds its delivery."""
+    form = form_of(settings=TwilioSettings(SID, "token", "Acme", "https://example.org/cb?a=1"))
+    assert form["StatusCallback"] == "https://example.org/cb?a=1&delivery=t0"
+    assert tagged("https://example.org/cb", "m/1") == "https://example.org/cb?delivery=m%2F1"
+
+
+def test_every_recipient_has_a_request_of_its_own() -> None:
+    """One To each, answers in the order of the recipients."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        to = parse_qs(request.content.decode())["To"][0]
+        if to.endswith("4"):
+            return httpx.Response(400, json={"code": 21610, "message": "opted out", "status": 400})
+        return httpx.Response(201, json={"sid": f"SM{to}"})
+
+    found = send(answer, "+15005550011", "+15005550004", "12345", "+15005550012")
+    assert [outcome.action for outcome in found] == [
+        Action.ACCEPTED, Action.SUPPRESS_TARGET, Action.DISABLE_TARGET, Action.ACCEPTED
+    ]  # fmt: skip
+    assert found[3].provider_message_id == "SM+15005550012"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(Sms(content="x" * 1601), "21617"), (Sms(content=""), "21602"), (Email(subject="s", content="b"), "wrong_channel"),
+     (Sms(content="\ud83d"), "content_invalid")],
+    ids=["long", "empty", "email", "surrogate"],
+)  # fmt: skip
+def test_what_twilio_cannot_send_is_refused_before_sending(content: Content, code: str) -> None:
+    """Once per message, with the reason."""
+    with pytest.raises(ContentError) as caught:
+        TwilioAdapter(SETTINGS, httpx.AsyncClient()).prepare(Outgoing(message_id="m", content=content, expires_at=NOW))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "action"),
+    [
+        (200, {"sid": "SM1"}, Action.ACCEPTED),
+        (201, {}, Action.AMBIGUOUS_RETRY),
+        (301, {}, Action.STOP_PROVIDER),
+        (400, {"code": 99999, "message": "new"}, Action.REJECT_MESSAGE),
+        (401, {}, Action.STOP_PROVIDER),
+        (402, {}, Action.QUOTA),
+        (429, {}, Action.RETRY),
+        (500, {}, Action.AMBIGUOUS_RETRY),
+        (502, {}, Action.AMBIGUOUS_RETRY),
+        (503, {}, Action.RETRY),
+        (504, {}, Action.AMBIGUOUS_RETRY),
+    ],
+)
+def test_a_code_in_no_table_is_read_by_its_status(status: int, body: dict[str, object], action: Action) -> None:
+    """Only 429 and 503 promise that nothing was processed."""
+    assert classify(status, json.dumps(body).encode(), {}).action is action
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff"])
+def test_an_unreadable_answer_is_judged_by_its_status_alone(body: bytes) -> None:
+    """A 201 we can't read is unknown: the message may be on its way."""
+    assert classify(201, body, {}).action is Action.AMBIGUOUS_RETRY
+    assert classify(503, body, httpx.Headers({"Retry-After": "2"})) == Outcome(
+        Action.RETRY, "503", "the service is unavailable", retry_after_s=2.0
+    )
+
+
+def test_closing_waits_for_the_answer_of_a_request_in_flight() -> None:
+    """A worker that stops doesn't turn what it has sent into something unknown."""
+
+    async def run() -> None:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(_: httpx.Request) -> httpx.Response:
+            asked.set()
+            await answer.wait()
+            return httpx.Response(201, json={"sid": "SM1"})
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(slow), base_url="https://twilio.test")
+        adapter = TwilioAdapter(SETTINGS, client, now=lambda: NOW)
+        prepared = adapter.prepare(Outgoing(message_id="m", content=Sms(content="x"), expires_at=NOW))
+        person = Recipient(1, "+15005550010", "t", UUID(int=1))
+        sending = asyncio.create_task(adapter.send(prepared, [person]))
+        await asked.wait()
+        closing = asyncio.create_task(adapter.aclose())
+        await asyncio.sleep(0)
+        assert not client.is_closed
+        answer.set()
+        assert [outcome.action for outcome in await sending] == [Action.ACCEPTED]
+        await closing
+        assert client.is_closed
+
+    asyncio.run(run())
+
+
+def test_reasons_hold_no_numbers() -> None:
+    """Twilio's words repeat the number; ours don't."""
+    body = json.dumps({"code": 99999, "message": "To +1 (500) 555-0010 is bad"}).encode()
+    assert classify(400, body, {}).reason == "refused: To <number> is bad"
+
+
+def all_errors(kind: type[httpx.HTTPError]) -> list[type[httpx.HTTPError]]:
+    """`kind` and every class below it."""
+    return [kind, *(below for child in kind.__subclasses__() for below in all_errors(child))]
+
+
+NEVER_LEFT = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError}
+
+
+@pytest.mark.parametrize("kind", all_errors(httpx.RequestError))
+def test_every_error_of_httpx_says_whether_the_request_may_have_arrived(kind: type[httpx.RequestError]) -> None:
+    """No connection: not sent. Anything later: unknown, and a text message is not sent twice on a guess."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise kind("broken", request=request)
+
+    (outcome,) = send(fail, "+15005550010")
+    assert outcome == lost(kind("broken"))
+    if kind in NEVER_LEFT:
+        assert outcome.action is Action.RETRY
+    elif kind is httpx.UnsupportedProtocol:
+        assert outcome.action is Action.STOP_PROVIDER
+    else:
+        assert outcome.action is Action.AMBIGUOUS_RETRY
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "action"),
+    [
+        ("delivered", "", Action.DELIVERED),
+        ("read", "", Action.DELIVERED),
+        ("sent", "", Action.NONE),
+        ("queued", "", Action.NONE),
+        ("undelivered", "", Action.REJECT_MESSAGE),
+        ("failed", "99999", Action.REJECT_MESSAGE),
+        ("undelivered", "30005", Action.DISABLE_TARGET),
+    ],
+)
+def test_a_status_callback_is_read_by_its_error_code_first(status: str, code: str, action: Action) -> None:
+    """Without a code the status decides."""
+    assert classify_callback(status, code).action is action
+    assert "30005" in CALLBACK_CODES

@@ -1,0 +1,1 @@
+"""What only a worker imports: the road from a batch to a provider and back."""

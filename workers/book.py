@@ -1,0 +1,114 @@
+"""A leased batch in the database: what the pipeline writes, one short transaction a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from messaging.channel import Lane
+from messaging.status import MessageState
+from messaging.store import batches, dead_targets, ledger, providers
+from messaging.store.batches import Lease, LeaseLostError
+from messaging.store.ledger import Window
+from workers.pipeline import Answered
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+_PATIENCE = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0)
+"""Pauses in seconds while the database is away: what was sent must not be forgotten."""
+
+
+async def in_transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    """`work` in a transaction of its own, off the event loop."""
+
+    def run() -> _T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return await asyncio.to_thread(run)
+
+
+@dataclass(frozen=True)
+class DatabaseBook:
+    """The `Book` of a batch this worker has leased."""
+
+    engine: Engine
+    owned: Lease
+    lease_s: float
+
+    async def claim(self, *, after: int, window: int) -> Window | None:
+        """See `Book.claim`."""
+
+        def work(connection: Connection) -> Window | None:
+            held = batches.hold(connection, self.owned)
+            if held.expired or held.state is not MessageState.PROCESSING:
+                return None
+            batches.renew(connection, self.owned, lease_s=self.lease_s)
+            return ledger.claim(connection, self.owned, after=after, window=window, bulk=self.owned.lane is Lane.BULK)
+
+        return await in_transaction(self.engine, work)
+
+    async def record(self, answered: Answered) -> None:
+        """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
+
+        def work(connection: Connection) -> None:
+            batches.hold(connection, self.owned)
+            batches.renew(connection, self.owned, lease_s=self.lease_s)
+            ledger.record(connection, self.owned, answered.verdicts)
+            if answered.dead:
+                dead_targets.mark(connection, self.owned, answered.dead)
+            for target_id, code in answered.suppressed:
+                dead_targets.suppress(connection, [target_id], reason=code)
+            if answered.withdraw:
+                reason = "It called most addresses dead: check its certificate or key, environment and app id."
+                waiting = dead_targets.withdraw(connection, self.owned.provider_id, reason=reason)
+                _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason, waiting=waiting)
+
+        for pause_s in (*_PATIENCE, None):
+            try:
+                await in_transaction(self.engine, work)
+            except LeaseLostError:
+                await self._keep_late(answered)
+                raise
+            except OperationalError:
+                if pause_s is None:
+                    raise
+                _log.warning("The database is away; outcomes wait.", batch_id=str(self.owned.ref), wait_s=pause_s)
+                await asyncio.sleep(pause_s)
+            else:
+                return
+
+    async def _keep_late(self, answered: Answered) -> None:
+        settled = await in_transaction(
+            self.engine, lambda connection: ledger.keep_late(connection, self.owned, answered.verdicts)
+        )
+        _log.warning(
+            "The lease ran out before the answers came; they are kept as evidence.",
+            batch_id=str(self.owned.ref),
+            answers=len(answered.verdicts),
+            settled=settled,
+        )
+
+    async def stop_provider(self, reason: str) -> None:
+        """See `Book.stop_provider`."""
+        first = await in_transaction(
+            self.engine, lambda connection: providers.stop(connection, self.owned.provider_id, reason)
+        )
+        if first:
+            _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason)
+
+    async def renew(self) -> None:
+        """See `Book.renew`."""
+
+        def work(connection: Connection) -> None:
+            batches.hold(connection, self.owned)
+            batches.renew(connection, self.owned, lease_s=self.lease_s)
+
+        await in_transaction(self.engine, work)

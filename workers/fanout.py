@@ -1,0 +1,85 @@
+"""Expand a message's audience into deliveries and batches, page by page, resumable anywhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from messaging.producer import fanout_hint
+from messaging.publish import Publisher
+from messaging.settings import Settings
+from messaging.store import batches, expansion, routes
+from messaging.store.batches import BatchRef, Hint, deliver_hint
+from messaging.store.expand import Expanding, estimate, expand_page
+from messaging.wire import deliver_queue
+
+_log = structlog.get_logger(__name__)
+
+SLICE_S = 1.0
+"""A fan-out gives way to others after this long: it publishes a hint for itself and goes on later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page brought."""
+
+    complete: bool
+    deliveries: int
+    hints: list[Hint]
+    again: Hint
+
+
+def expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int) -> str:
+    """Expand pages of the message for about a second; a sentence about how far it came."""
+    deadline, deliveries = time.monotonic() + SLICE_S, 0
+    while True:
+        with engine.begin() as connection:
+            page = _expand_page(connection, settings, publisher, message_id)
+        if page is None:
+            return "nothing to do" if not deliveries else f"{deliveries} expanded, stopped"
+        deliveries += page.deliveries
+        if not publisher.publish(page.hints):
+            with engine.begin() as connection:
+                batches.unhint(connection, [hint.batch for hint in page.hints if hint.batch is not None])
+        if page.complete:
+            return f"{deliveries} expanded, complete"
+        if time.monotonic() > deadline:
+            publisher.publish([page.again])
+            return f"{deliveries} expanded, goes on"
+
+
+def _expand_page(connection: Connection, settings: Settings, publisher: Publisher, message_id: int) -> Page | None:
+    message = expansion.lock_for_expansion(connection, message_id)
+    if message is None:
+        return None
+    channel = message.audience.channel
+    routing = routes.routes(connection, message.project_id, channel, task_size=settings.task_size)
+    if not routing and message.first_page:
+        expansion.fail(connection, message.id, f"No enabled {channel} provider found. Add one, or enable one.")
+        return None
+    brought = expand_page(
+        connection,
+        Expanding(
+            project_id=message.project_id,
+            message_id=message.id,
+            month=message.month,
+            lane=message.lane,
+            cursor=message.cursor,
+            mark=message.mark,
+        ),
+        message.audience,
+        routing,
+        page=settings.page_size,
+        hint_quota=publisher.room(deliver_queue(channel, message.lane)),
+    )
+    guess = estimate(connection, message.audience) if message.first_page and not brought.complete else None
+    expansion.advance(connection, message, cursor=brought.cursor, complete=brought.complete, estimate=guess)
+    kinds = routes.kinds(connection, {provider for _, provider in brought.batches})
+    hints = [
+        deliver_hint(BatchRef(message.month, batch), channel, message.lane, kinds[provider])
+        for batch, provider in brought.batches
+    ]
+    return Page(brought.complete, brought.deliveries, hints, fanout_hint(message.id, channel, message.lane))

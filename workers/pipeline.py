@@ -1,0 +1,314 @@
+"""Send one leased batch: windows are claimed, sent and recorded, each overlapping the next.
+
+No more rows are claimed and unrecorded at any time than the provider may have in flight, so a crash
+leaves at most that many in doubt. Rows not claimed stay `queued`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from messaging.outcome import Action, Outcome
+from messaging.status import DeliveryStatus
+from messaging.store.batches import LeaseLostError
+from messaging.store.dead_targets import Dead, guard_trips
+from messaging.store.ledger import Claimed, Verdict, Window
+from workers.pacing import Pacer
+from workers.providers.base import Adapter, Recipient
+from workers.retry import RetryPolicy, decide
+
+_log = structlog.get_logger(__name__)
+
+_UNSENT = "not_sent_yet"
+_STOPPING = frozenset({Action.STOP_PROVIDER, Action.QUOTA, Action.REFRESH_AUTH_RETRY})
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Outcomes to write together."""
+
+    verdicts: Sequence[Verdict]
+    dead: Sequence[Dead]
+    suppressed: Sequence[tuple[int, str]]
+    """Targets whose owner refuses, with the provider's reason."""
+    withdraw: bool = False
+    """The guard tripped: the provider stops and its recent dead verdicts are taken back."""
+
+
+class Book(Protocol):
+    """The database as the pipeline sees it; each call is one transaction that renews the lease."""
+
+    async def claim(self, *, after: int, window: int) -> Window | None:
+        """The next rows to send, or None when the message was paused, cancelled or has expired."""
+        ...
+
+    async def record(self, answered: Answered) -> None:
+        """Write outcomes; raises `LeaseLostError` after keeping them as late evidence."""
+        ...
+
+    async def stop_provider(self, reason: str) -> None:
+        """Stop the provider for everybody and tell the operator."""
+        ...
+
+    async def renew(self) -> None:
+        """Keep the lease; raises `LeaseLostError`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What stays the same while a batch is sent."""
+
+    provider_id: int
+    first_target: int
+    open: int
+    """Rows not settled."""
+    request_size: int
+    concurrency: int
+    window: int
+    rate_per_s: float | None
+    high: bool
+    lease_s: float
+    flush_s: float
+    policy: RetryPolicy
+    recipient: Callable[[Claimed], Recipient]
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the run ended."""
+
+    sent: int = 0
+    wait_s: float = 0.0
+    """Until the rest should be tried."""
+    waiting_for: str | None = None
+    lost: bool = False
+    """The lease ran out; whoever has it now goes on."""
+
+
+class Pipeline:
+    """One run over one batch."""
+
+    def __init__(self, plan: Plan, book: Book, adapter: Adapter, prepared: object, pacer: Pacer) -> None:
+        self._plan = plan
+        self._book = book
+        self._adapter = adapter
+        self._prepared = prepared
+        self._pacer = pacer
+        self._queue: asyncio.Queue[Sequence[Claimed] | None] = asyncio.Queue()
+        self._answers: list[tuple[Claimed, Outcome]] = []
+        self._in_hand = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._claiming = True
+        self._stopped: Verdict | None = None
+        self.ending = Ending()
+
+    async def run(self) -> Ending:
+        """Send what is due; returns when every claimed row is recorded, or the lease was lost."""
+        plan = self._plan
+        senders = max(1, min(plan.concurrency, -(-plan.open // plan.request_size)))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._record_all())
+            for _ in range(senders):
+                group.create_task(self._send_all())
+            try:
+                await self._claim_all()
+            finally:
+                self._claiming = False
+                self._changed.set()
+                for _ in range(senders):
+                    self._queue.put_nowait(None)
+        return self.ending
+
+    # -- claim -------------------------------------------------------------------------------------
+
+    async def _claim_all(self) -> None:
+        plan, cursor, left = self._plan, self._plan.first_target - 1, self._plan.open
+        while left > 0 and not self._is_halted():
+            await self._wait_for_room()
+            if self._is_halted():
+                return
+            wanted = min(plan.window, left)
+            grant = await self._pacer.reserve(plan.provider_id, wanted, rate_per_s=plan.rate_per_s, high=plan.high)
+            if not grant.granted:
+                self._wait(grant.wait_s, "the provider's pace")
+                return
+            window = await self._claim_window(cursor, grant.granted)
+            if window is None:
+                return
+            cursor, left = window.cursor, left - grant.granted
+            self._in_hand += len(window.claimed)
+            for start in range(0, len(window.claimed), plan.request_size):
+                self._queue.put_nowait(window.claimed[start : start + plan.request_size])
+            if window.exhausted:
+                return
+
+    async def _claim_window(self, cursor: int, size: int) -> Window | None:
+        try:
+            return await self._book.claim(after=cursor, window=size)
+        except LeaseLostError:
+            self._lose()
+            return None
+
+    async def _wait_for_room(self) -> None:
+        while self._in_hand + self._plan.window > 2 * self._plan.window and not self._is_halted():
+            self._room.clear()
+            await self._room.wait()
+
+    # -- send --------------------------------------------------------------------------------------
+
+    async def _send_all(self) -> None:
+        while (chunk := await self._queue.get()) is not None:
+            if self.ending.lost:
+                continue
+            if self._stopped is not None:
+                # claimed but not sent: back to waiting, at no cost
+                outcomes: Sequence[Outcome] = [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk)
+            else:
+                outcomes = await self._send(chunk)
+            self._answers.extend(zip(chunk, outcomes, strict=True))
+            answered = len(self._answers)
+            # the first answer starts the clock, a full window ends it: no need to wake anybody in between
+            if answered <= len(chunk) or answered >= self._plan.window or answered >= self._in_hand:
+                self._changed.set()
+
+    async def _send(self, chunk: Sequence[Claimed]) -> Sequence[Outcome]:
+        recipients = [self._plan.recipient(delivery) for delivery in chunk]
+        try:
+            outcomes = await self._adapter.send(self._prepared, recipients)
+        except Exception:  # noqa: BLE001  third-party adapters may raise anything; the row must not be lost
+            _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
+            return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * len(chunk)
+        for outcome in outcomes:
+            await self._heed(outcome)
+        return outcomes
+
+    async def _heed(self, outcome: Outcome) -> None:
+        """Stop this run, and everybody's, where the answer is about the account rather than the recipient."""
+        if self._stopped is not None:
+            return
+        if outcome.action is Action.RETRY_AFTER:
+            verdict = decide(_NOBODY, outcome, self._plan.policy, random.uniform)
+            self._stopped = verdict
+            self._wait(verdict.wait_s, f"the provider's limit ({outcome.code or 'throttled'})")
+            await self._pacer.pause(self._plan.provider_id, verdict.wait_s)
+        elif outcome.action in _STOPPING:
+            self._stopped = decide(_NOBODY, outcome, self._plan.policy, random.uniform)
+            reason = f"{outcome.code}: {outcome.reason}".strip(": ")
+            self._wait(self._stopped.wait_s, f"the provider, stopped: {reason}")
+            await self._book.stop_provider(reason)
+
+    # -- record ------------------------------------------------------------------------------------
+
+    async def _record_all(self) -> None:
+        renewed = time.monotonic()
+        while self._claiming or self._in_hand:
+            await self._wait_for_answers()
+            if self.ending.lost:
+                return
+            batch, self._answers = self._answers, []
+            try:
+                if batch:
+                    await self._book.record(await self._judge(batch))
+                    renewed = time.monotonic()
+                elif time.monotonic() - renewed > self._plan.lease_s / 3:
+                    await self._book.renew()
+                    renewed = time.monotonic()
+            except LeaseLostError:
+                self._lose()
+                return
+            self._in_hand -= len(batch)
+            self.ending.sent += len(batch)
+            self._room.set()
+
+    async def _wait_for_answers(self) -> None:
+        """Until a window is answered, nothing more is in flight, or the oldest answer has waited long enough."""
+        deadline: float | None = None
+        while True:
+            answered = len(self._answers)
+            if answered >= self._plan.window or (answered and answered >= self._in_hand):
+                return
+            if not self._claiming and not self._in_hand:
+                return
+            now = time.monotonic()
+            if answered and deadline is None:
+                deadline = now + self._plan.flush_s
+            if deadline is not None and now >= deadline:
+                return
+            wait_s = self._plan.lease_s / 3 if deadline is None else deadline - now
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+    async def _judge(self, batch: Sequence[tuple[Claimed, Outcome]]) -> Answered:
+        plan = self._plan
+        verdicts = [self._verdict(delivery, outcome) for delivery, outcome in batch]
+        dead = [(d, o) for d, o in batch if o.action is Action.DISABLE_TARGET]
+        refused = [(d.target_id, o.code) for d, o in batch if o.action is Action.SUPPRESS_TARGET]
+        told = sum(1 for _, outcome in batch if outcome.action in _TOLD)
+        withdraw = False
+        if told:
+            sums = await self._pacer.tally(plan.provider_id, sent=told, dead=len(dead))
+            withdraw = bool(dead) and guard_trips(*sums)
+        if withdraw:
+            doubted = {d.target_id for d, _ in dead}
+            verdicts = [_waiting(v, wait_s=30.0) if v.target_id in doubted else v for v in verdicts]
+            self._stopped = self._stopped or verdicts[0]
+            self._wait(30.0, "the provider, stopped: it called most addresses dead")
+            dead = []
+        return Answered(verdicts, [Dead(d.target_id, o.dead_since) for d, o in dead], refused, withdraw)
+
+    def _verdict(self, delivery: Claimed, outcome: Outcome) -> Verdict:
+        if outcome.code == _UNSENT and self._stopped is not None:
+            return Verdict(
+                delivery.target_id,
+                DeliveryStatus.RETRYING,
+                wait_s=self.ending.wait_s,
+                refund=1,
+                error_code=_UNSENT,
+                error=f"Waits for {self.ending.waiting_for}.",
+            )
+        return decide(delivery, outcome, self._plan.policy, random.uniform)
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def _is_halted(self) -> bool:
+        return self.ending.lost or self._stopped is not None
+
+    def _wait(self, wait_s: float, waiting_for: str) -> None:
+        self.ending.wait_s, self.ending.waiting_for = wait_s, waiting_for
+        self._room.set()
+
+    def _lose(self) -> None:
+        self.ending.lost = True
+        self._in_hand = 0
+        self._room.set()
+        self._changed.set()
+
+
+_TOLD = frozenset({Action.ACCEPTED, Action.DISABLE_TARGET, Action.REJECT_MESSAGE, Action.SUPPRESS_TARGET})
+"""Answers that say something about the address."""
+
+_NOBODY = Claimed.nobody()
+
+
+def _waiting(verdict: Verdict, *, wait_s: float) -> Verdict:
+    return Verdict(
+        verdict.target_id,
+        DeliveryStatus.RETRYING,
+        wait_s=wait_s,
+        refund=1,
+        error_code=verdict.error_code,
+        error="The provider called most addresses dead; its verdict is not believed.",
+    )

@@ -1,0 +1,142 @@
+"""Apple Push Notification service: one HTTP/2 request per device, signed with a token all workers share."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from messaging.errors import InvalidArgumentError
+from messaging.outcome import Action, Outcome
+from workers.providers.apns_codes import CODES, classify
+from workers.providers.apns_payload import PreparedApns, render
+from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
+from workers.providers.http2 import Http2Client, NotSentError, UnknownOutcomeError
+from workers.providers.http2_outcome import outcome_of
+from workers.providers.shared_token import SharedToken
+
+__all__ = ["CODES", "ApnsAdapter", "classify", "open_adapter"]
+
+PRODUCTION = "https://api.push.apple.com"
+DEVELOPMENT = "https://api.sandbox.push.apple.com"
+TOKEN_LIFETIME_S = 45 * 60
+"""Apple takes a provider token for 20 to 60 minutes."""
+TOKEN_SHORTEST_S = 20 * 60
+"""A second token within this time is refused (TooManyProviderTokenUpdates)."""
+
+
+def open_adapter(account: Account, context: Context) -> ApnsAdapter:
+    """An adapter for the account; raises `InvalidArgumentError` naming a credential that can't be used."""
+    development = bool(account.options.get("sandbox", False))
+    origin = context.endpoints.get("apns") or (DEVELOPMENT if development else PRODUCTION)
+    tls = ssl.create_default_context()
+    if context.ca_file is not None:
+        tls.load_verify_locations(str(context.ca_file))
+    return ApnsAdapter(account, context, Http2Client(origin, ssl_context=tls, connections=context.connections))
+
+
+class ApnsAdapter:
+    """One team's key and one app, connected. Satisfies `base.Adapter`."""
+
+    def __init__(
+        self, account: Account, context: Context, client: Http2Client, *, now: Callable[[], float] = time.time
+    ) -> None:
+        """Use `client`, whose connections must carry this account's key only (UnrelatedKeyIdInToken)."""
+        self._client = client
+        self._now = now
+        self._key = _private_key(_text(account, "authKey"))
+        self._key_id = _text(account, "authKeyId")
+        self._team_id = _text(account, "teamId")
+        self._bundle_id = _text(account, "bundleId")
+        # The key's digest is part of the name, so that nobody uses a token without having its key.
+        digest = hashlib.sha256(_text(account, "authKey").encode()).hexdigest()[:16]
+        environment = "development" if account.options.get("sandbox", False) else "production"
+        name = f"apns:{environment}:{self._team_id}:{self._key_id}:{digest}"
+        self._token = SharedToken(context.tokens, name, self._mint)
+
+    def prepare(self, outgoing: Outgoing) -> PreparedApns:
+        """Render once what all recipients share; raises `ContentError` with Apple's code."""
+        return render(outgoing, self._bundle_id)
+
+    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One outcome per recipient, in order; each is a request of its own."""
+        if not isinstance(prepared, PreparedApns):
+            msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
+            raise TypeError(msg)
+        if len(recipients) == 1:
+            return (await self._send_one(prepared, recipients[0]),)
+        return await asyncio.gather(*(self._send_one(prepared, r) for r in recipients))
+
+    async def aclose(self) -> None:
+        """Let what is in flight finish, then close the connections."""
+        await self._client.aclose()
+
+    async def _send_one(self, prepared: PreparedApns, recipient: Recipient) -> Outcome:
+        if not recipient.address:
+            return classify(400, b'{"reason":"MissingDeviceToken"}')
+        path = f"/3/device/{quote(recipient.address, safe='', errors='replace')}"
+        token = await self._token.current()
+        reconnected = renewed = False
+        while True:
+            outcome = await self._attempt(path, token, prepared, recipient)
+            if outcome.action is Action.RECONNECT_RETRY and not reconnected:
+                reconnected = True
+            elif outcome.action is Action.REFRESH_AUTH_RETRY and not renewed:
+                renewed = True
+                token = await self._other_token(token)
+            else:
+                break
+        if outcome.action is Action.REFRESH_AUTH_RETRY:
+            reason = f"{outcome.reason} It was refused twice: check this machine's clock."
+            return Outcome(Action.STOP_PROVIDER, code=outcome.code, reason=reason)
+        return outcome
+
+    async def _attempt(self, path: str, token: str, prepared: PreparedApns, recipient: Recipient) -> Outcome:
+        headers = (("authorization", f"bearer {token}"), *prepared.headers, ("apns-id", str(recipient.uuid)))
+        try:
+            response = await self._client.request("POST", path, headers, prepared.body)
+        except (NotSentError, UnknownOutcomeError) as error:
+            return outcome_of(error)
+        outcome = classify(response.status, response.body)
+        if outcome.action is Action.RECONNECT_RETRY:
+            self._client.retire(response.connection)
+        return outcome
+
+    async def _mint(self) -> Minted:
+        """A new provider token: ES256 over the team and the time (RFC 7519)."""
+        claims = {"iss": self._team_id, "iat": int(self._now())}
+        return Minted(jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id}), TOKEN_LIFETIME_S)
+
+    async def _other_token(self, refused: str) -> str:
+        """A newer token; the same one again where a new one would be the second within 20 minutes."""
+        age_s = self._now() - float(jwt.decode(refused, options={"verify_signature": False})["iat"])
+        if age_s < TOKEN_SHORTEST_S:
+            return await self._token.current()
+        return await self._token.renewed(refused)
+
+
+def _text(account: Account, name: str) -> str:
+    value = account.credentials.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentError(name, "it is missing; set it on the APNs provider")
+    text = value.strip()
+    if name != "authKey" and not (text.isascii() and text.isprintable()):
+        raise InvalidArgumentError(name, "it holds characters a header cannot carry; copy it anew from Apple's page")
+    return text
+
+
+def _private_key(pem: str) -> EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError) as error:
+        raise InvalidArgumentError("authKey", "not a PEM private key; paste the whole .p8 file") from error
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise InvalidArgumentError("authKey", "it is not a P-256 key; use the .p8 file of an APNs key")
+    return key

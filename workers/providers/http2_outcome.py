@@ -1,0 +1,25 @@
+"""What the errors of the HTTP/2 client mean for a delivery; the same for every provider reached by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from messaging.outcome import Action, Outcome
+from workers.providers.http2_answer import NotSentCause, NotSentError, UnknownOutcomeError
+
+NOT_SENT: Mapping[NotSentCause, Action] = {
+    NotSentCause.CONNECT: Action.RETRY,
+    NotSentCause.GOAWAY: Action.RECONNECT_RETRY,
+    NotSentCause.REFUSED_STREAM: Action.RETRY,
+    NotSentCause.TIMEOUT: Action.RETRY,
+    NotSentCause.CONNECTION_LOST: Action.RETRY,
+    NotSentCause.CLOSED: Action.RETRY,
+}
+"""What follows when a request was certainly not processed, by cause."""
+
+
+def outcome_of(error: NotSentError | UnknownOutcomeError) -> Outcome:
+    """The outcome of a request that got no answer."""
+    if isinstance(error, NotSentError):
+        return Outcome(NOT_SENT[error.cause], code=error.cause, reason=error.reason)
+    return Outcome(Action.AMBIGUOUS_RETRY, code="no_answer", reason=error.reason)

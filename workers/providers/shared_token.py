@@ -1,0 +1,59 @@
+"""A bearer token all workers share, looked up once in a while instead of once per request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from workers.providers.base import Minted, TokenStore
+
+_LOOK_AGAIN_S = 20.0
+"""A token stays in use this long before the store is asked again; minted lifetimes leave far more margin."""
+_FAILURE_S = 1.0
+"""Who waited for a lookup that failed gets the same error, and does not repeat it one after the other."""
+
+
+class SharedToken:
+    """The current token under one key of a `TokenStore`."""
+
+    def __init__(self, store: TokenStore, key: str, mint: Callable[[], Awaitable[Minted]]) -> None:
+        self._store = store
+        self._key = key
+        self._mint = mint
+        self._token: str | None = None
+        self._until = 0.0
+        self._failure: Exception | None = None
+        self._failed_until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> str:
+        """The token to use now; raises what the store or the minting raises."""
+        if self._token is not None and time.monotonic() < self._until:
+            return self._token
+        async with self._lock:
+            if self._token is not None and time.monotonic() < self._until:
+                return self._token
+            return await self._keep(lambda: self._store.get(self._key, self._mint))
+
+    async def renewed(self, rejected: str) -> str:
+        """Another token than `rejected`, asked for once however many requests were refused with it.
+
+        Raises what the store or the minting raises.
+        """
+        async with self._lock:
+            if self._token is not None and self._token != rejected:
+                return self._token
+            return await self._keep(lambda: self._store.replace(self._key, rejected, self._mint))
+
+    async def _keep(self, ask: Callable[[], Awaitable[str]]) -> str:
+        if self._failure is not None and time.monotonic() < self._failed_until:
+            raise self._failure.with_traceback(None)
+        try:
+            self._token = await ask()
+        except Exception as error:
+            self._failure, self._failed_until = error, time.monotonic() + _FAILURE_S
+            raise
+        self._failure = None
+        self._until = time.monotonic() + _LOOK_AGAIN_S
+        return self._token

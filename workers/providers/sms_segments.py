@@ -1,0 +1,60 @@
+"""How many parts a text message takes: GSM-7 or UCS-2, and the segments a carrier bills.
+
+Sources: 3GPP TS 23.038 (alphabet), 3GPP TS 23.040 §9.2.3.24.1 (concatenation, 8-bit reference).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENSION = frozenset("\f^{}\\[~]|€")
+"""Written as ESC and a second septet; a pair is never split over two parts."""
+
+_FIRST_BEYOND_BMP = 0x10000
+
+
+class Encoding(StrEnum):
+    """The alphabet a message is sent in; one character outside GSM-7 moves the whole message to UCS-2."""
+
+    GSM_7 = "GSM-7"
+    UCS_2 = "UCS-2"
+
+
+_LIMITS = {Encoding.GSM_7: (160, 153), Encoding.UCS_2: (70, 67)}
+"""Units in a message of one part, and in each part of a longer one (the rest is its header)."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """What a text takes on the wire."""
+
+    encoding: Encoding
+    count: int
+    """Parts sent and billed; an empty text takes one."""
+    units: int
+    """Septets (GSM-7) or UTF-16 units (UCS-2) of the text."""
+
+
+def segments(text: str) -> Segments:
+    """The encoding, parts and units of `text`, as it is written (no smart encoding applied)."""
+    if all(character in _BASIC or character in _EXTENSION for character in text):
+        encoding = Encoding.GSM_7
+        widths = [2 if character in _EXTENSION else 1 for character in text]
+    else:
+        encoding = Encoding.UCS_2
+        widths = [2 if ord(character) >= _FIRST_BEYOND_BMP else 1 for character in text]
+    single, part = _LIMITS[encoding]
+    units = sum(widths)
+    if units <= single:
+        return Segments(encoding, 1, units)
+    count, filled = 1, 0
+    for width in widths:
+        if filled + width > part:
+            count, filled = count + 1, 0
+        filled += width
+    return Segments(encoding, count, units)

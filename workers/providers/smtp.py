@@ -1,0 +1,296 @@
+"""Email through an SMTP server: one recipient a transaction, over connections that are kept.
+
+Sources: RFC 5321 (SMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 1870 (SIZE), RFC 6531 (SMTPUTF8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import aiosmtplib
+
+from messaging.errors import ContentError, SettingsError
+from messaging.outcome import Action, Outcome
+from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.mime import Mailbox, Template, date_source, mailbox, render
+from workers.providers.smtp_pool import Pool
+from workers.providers.smtp_replies import Stage, classify, lost, scrub
+from workers.providers.smtp_settings import Host, Security, SmtpSettings, settings_of
+
+MESSAGES_PER_CONNECTION = 100
+"""Then a new one: servers count messages per connection, and relays balance by connection."""
+IDLE_S = 30.0
+"""Servers close idle connections after 60 to 300 s; closing first avoids sending into a closed one."""
+
+_BLOCK_BYTES = 256 * 1024
+_QUEUED_AS = re.compile(r"\bqueued as ([\w.-]{1,100})", re.IGNORECASE)
+_SIZE_LIMIT = Outcome(Action.REJECT_MESSAGE, "552 5.3.4", "the message is bigger than the server announces to take")
+_NO_UTF8 = Outcome(
+    Action.REJECT_MESSAGE, "553 5.6.7", "the address has non-ASCII letters before the @ and the server has no SMTPUTF8"
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A message ready to be spliced."""
+
+    template: Template
+    stuffed: bytes
+    """The shared part with leading dots doubled (RFC 5321 §4.5.2)."""
+
+
+class SessionError(Exception):
+    """No session could be opened; `outcome` says why and what follows for every recipient."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+class Session:
+    """One greeted, encrypted and authenticated connection."""
+
+    def __init__(self, client: aiosmtplib.SMTP, settings: SmtpSettings) -> None:
+        self._client = client
+        self._timeouts = settings.timeouts
+        self._sender = settings.sender.mailbox
+        self._in_transaction = False
+        size = client.esmtp_extensions.get("size", "")
+        self._size_limit = int(size) if size.isdigit() else 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is open."""
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        """QUIT and close; never raises."""
+        try:
+            await self._client.quit(timeout=5)
+        except (OSError, aiosmtplib.SMTPException):
+            pass  # it was going away anyhow
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close without QUIT."""
+        self._client.close()
+
+    async def deliver(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> tuple[Outcome, bool]:
+        """Send one message to one recipient: its outcome, and whether the connection can be used again."""
+        extensions = self._client.esmtp_extensions
+        if utf8 and "smtputf8" not in extensions:
+            return _NO_UTF8, True
+        size = len(head) + len(rest)
+        if 0 < self._size_limit < size:
+            return _SIZE_LIMIT, True
+        parameters = [f"SIZE={size}".encode()] if "size" in extensions else []
+        parameters += [b"SMTPUTF8"] if utf8 else []
+        stage = Stage.MAIL
+        try:
+            if self._in_transaction:  # the last one was refused half-way
+                await self._command(b"RSET")
+            self._in_transaction = True
+            commands = (
+                (Stage.MAIL, (b"MAIL", b"FROM:<" + self._sender.spec.encode() + b">", *parameters)),
+                (Stage.RCPT, (b"RCPT", b"TO:<" + to.spec.encode() + b">")),
+                (Stage.DATA, (b"DATA",)),
+            )
+            for stage, command in commands:
+                reply = await self._command(*command)
+                outcome = classify(stage, reply.code, reply.message)
+                if outcome.action is not Action.ACCEPTED:
+                    return outcome, self.usable and outcome.action is not Action.RECONNECT_RETRY
+            protocol = await self._write(head, rest)
+            stage = Stage.FINAL_DOT
+            protocol.write(b".\r\n")
+            reply = await protocol.read_response(timeout=self._timeouts.final_dot_s)
+        except (OSError, aiosmtplib.SMTPException) as error:  # timeouts are OSErrors; a malformed reply is not
+            return lost(stage, type(error).__name__), False
+        self._in_transaction = False
+        return _final(reply)
+
+    async def _command(self, *words: bytes) -> aiosmtplib.SMTPResponse:
+        return await self._client.execute_command(*words, timeout=self._timeouts.command_s)
+
+    async def _write(self, head: bytes, rest: bytes) -> aiosmtplib.protocol.SMTPProtocol:
+        """Everything but the final dot. Returns only when a failure from here on leaves the outcome unknown."""
+        protocol = self._client.protocol
+        if protocol is None:
+            raise aiosmtplib.SMTPServerDisconnected("closed before the message")
+        protocol.write(head)
+        for start in range(0, len(rest), _BLOCK_BYTES):
+            protocol.write(rest[start : start + _BLOCK_BYTES])
+            if len(rest) > _BLOCK_BYTES:
+                async with asyncio.timeout(self._timeouts.block_s):
+                    # aiosmtplib has no public drain; without one a big message lies in memory per connection
+                    # and "the final dot has been handed over" would mean nothing.
+                    await protocol._drain_helper()  # noqa: SLF001
+        return protocol
+
+
+class SmtpAdapter:
+    """One SMTP account, connected as needed."""
+
+    def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext, *, connections: int) -> None:
+        self._settings = settings
+        self._tls = tls
+        self._date = date_source()
+        self._pool: Pool[Session] = Pool(self._open, size=connections, max_uses=MESSAGES_PER_CONNECTION, idle_s=IDLE_S)
+
+    def prepare(self, outgoing: Outgoing) -> Prepared:
+        """The message as bytes; raises `ContentError` naming what can't be sent."""
+        template = render(outgoing, self._settings.sender, mailer=self._settings.mailer)
+        return Prepared(template, template.common.replace(b"\r\n.", b"\r\n.."))
+
+    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One transaction per recipient, as many at a time as there are connections."""
+        message = cast("Prepared", prepared)
+        if len(recipients) == 1:
+            return [await self._send_one(message, recipients[0])]
+        return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+
+    async def aclose(self) -> None:
+        """Let transactions finish, then QUIT."""
+        await self._pool.aclose()
+
+    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
+        try:
+            to = mailbox(recipient.address)
+        except ContentError as error:
+            return Outcome(Action.DISABLE_TARGET, error.code, str(error))
+        try:
+            head = message.template.head(recipient, to, self._date())
+        except ContentError as error:
+            return Outcome(Action.REJECT_MESSAGE, error.code, str(error))
+        utf8 = to.needs_utf8 or message.template.needs_utf8
+        outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
+        if outcome.action is Action.RECONNECT_RETRY:
+            # Certainly not sent, most often a kept connection that the server had closed: once more, at once.
+            outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
+        if outcome.action is Action.RECONNECT_RETRY:
+            # A server that drops new connections too is busy: back off instead of turning in circles.
+            return Outcome(Action.RETRY, outcome.code, outcome.reason)
+        return outcome
+
+    async def _attempt(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> Outcome:
+        try:
+            slot = await self._pool.acquire()
+        except SessionError as error:
+            return error.outcome
+        keep = False
+        try:
+            outcome, keep = await slot.connection.deliver(to, head, rest, utf8=utf8)
+        finally:  # a cancelled transaction leaves the connection in an unknown state
+            self._pool.release(slot, keep=keep)
+        return outcome
+
+    async def _open(self) -> Session:
+        """A session with the first host that gives one; raises `SessionError`."""
+        failure: SessionError | None = None
+        for host in self._settings.hosts:
+            try:
+                return await open_session(self._settings, host, self._tls)
+            except SessionError as error:
+                failure = error
+        raise failure or SessionError(Outcome(Action.STOP_PROVIDER, "no_host", "the provider has no host: set one"))
+
+
+async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext) -> Session:
+    """Connect, greet, encrypt and authenticate; raises `SessionError`."""
+    client = aiosmtplib.SMTP(
+        hostname=host.name,
+        port=host.port,
+        timeout=settings.timeouts.connect_s,
+        use_tls=host.security is Security.IMPLICIT,
+        start_tls=False,
+        tls_context=tls,
+        local_hostname="localhost",  # replaced below, once the connection says which address is ours
+    )
+    stage = Stage.CONNECT
+    try:
+        await client.connect()
+        stage = Stage.EHLO
+        client.local_hostname = _address_literal(client)
+        await client.ehlo()
+        stage = Stage.STARTTLS
+        encrypted = await _encrypt(client, host)
+        stage = Stage.AUTH
+        if settings.username:
+            await _authenticate(client, settings, host, encrypted=encrypted)
+    except SessionError:
+        client.close()
+        raise
+    except (OSError, ValueError, aiosmtplib.SMTPException) as error:  # ValueError: a name that can't be encoded
+        client.close()
+        raise SessionError(_failure(stage, error)) from error
+    except BaseException:
+        client.close()
+        raise
+    return Session(client, settings)
+
+
+async def _encrypt(client: aiosmtplib.SMTP, host: Host) -> bool:
+    """Whether the connection is encrypted now."""
+    if host.security is Security.IMPLICIT:
+        return True
+    offered = client.supports_extension("starttls")
+    if host.security is Security.REQUIRED and not offered:
+        reason = "the server offers no STARTTLS: set encryption to ssl for port 465, or to none"
+        raise SessionError(Outcome(Action.STOP_PROVIDER, "no_starttls", reason))
+    if host.security is Security.NONE or not offered:
+        return False
+    await client.starttls()
+    await client.ehlo()  # what was offered in clear is void (RFC 3207 §4.2)
+    return True
+
+
+async def _authenticate(client: aiosmtplib.SMTP, settings: SmtpSettings, host: Host, *, encrypted: bool) -> None:
+    if not encrypted and host.security is not Security.NONE and not host.is_loopback:
+        reason = "the server offers no TLS, so the password was not sent: set encryption to ssl, or turn autoTLS off"
+        raise SessionError(Outcome(Action.STOP_PROVIDER, "auth_without_tls", reason))
+    if not client.supported_auth_methods:
+        reason = "the server offers no AUTH we know (CRAM-MD5, PLAIN, LOGIN): check port and encryption"
+        raise SessionError(Outcome(Action.STOP_PROVIDER, "no_auth", reason))
+    await client.login(settings.username, settings.password)
+
+
+def _failure(stage: Stage, error: Exception) -> Outcome:
+    """What a session that could not be opened means."""
+    if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        reason = "the server's certificate is not trusted: check the host name, or add its authority"
+        return Outcome(Action.STOP_PROVIDER, "certificate", reason)
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return classify(Stage.GREETING if stage is Stage.CONNECT else stage, error.code, error.message)
+    return lost(stage, scrub(type(error).__name__))
+
+
+def _address_literal(client: aiosmtplib.SMTP) -> str:
+    """Our name in EHLO: the connection's own address (RFC 5321 §4.1.3), which needs no DNS look-up."""
+    ip = str(client.get_transport_info("sockname")[0])
+    return f"[IPv6:{ip.partition('%')[0]}]" if ":" in ip else f"[{ip}]"
+
+
+def _final(reply: aiosmtplib.SMTPResponse) -> tuple[Outcome, bool]:
+    outcome = classify(Stage.FINAL_DOT, reply.code, reply.message)
+    if outcome.action is Action.ACCEPTED:
+        queued = _QUEUED_AS.search(reply.message)
+        return Outcome(Action.ACCEPTED, provider_message_id=queued[1] if queued else None), True
+    return outcome, outcome.action is not Action.RECONNECT_RETRY
+
+
+def open_adapter(account: Account, context: Context) -> Adapter:
+    """The adapter of an SMTP account; raises `SettingsError` naming what is missing."""
+    tls = ssl.create_default_context()
+    if context.ca_file is not None:
+        try:
+            tls.load_verify_locations(context.ca_file)
+        except OSError as error:
+            raise SettingsError(f"The certificate file {context.ca_file} can't be read: {error}.") from error
+    settings = settings_of(account, context.endpoints)
+    return SmtpAdapter(settings, tls, connections=max(1, context.connections, context.concurrency))

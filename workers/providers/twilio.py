@@ -1,0 +1,309 @@
+"""Text messages through Twilio's Messages resource.
+
+Sources: https://www.twilio.com/docs/messaging/api/message-resource,
+https://www.twilio.com/docs/api/errors (codes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+
+from messaging.catalog import kind_of
+from messaging.errors import ContentError, SettingsError
+from messaging.message import Sms
+from messaging.outcome import Action, Outcome
+from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+
+BODY_LIMIT = 1600
+"""Characters: https://www.twilio.com/docs/api/errors/21617"""
+VALIDITY_S = (1, 36_000)
+"""Least and most ValidityPeriod: how long Twilio may keep a message queued."""
+
+CODES: Mapping[str, tuple[Action, str]] = {
+    "10001": (Action.STOP_PROVIDER, "the account is not active"),
+    "14107": (Action.RETRY, "too many messages between the two numbers"),
+    "20003": (Action.STOP_PROVIDER, "account SID or auth token refused: set them anew"),
+    "20004": (Action.REJECT_MESSAGE, "method not allowed"),
+    "20005": (Action.QUOTA, "the account is not active or out of funds"),
+    "20006": (Action.STOP_PROVIDER, "access denied"),
+    "20404": (Action.STOP_PROVIDER, "no such account: check the account SID"),
+    "20429": (Action.RETRY, "too many requests at once"),
+    "20500": (Action.AMBIGUOUS_RETRY, "internal error at Twilio"),
+    "20503": (Action.RETRY, "the service is unavailable"),
+    "21211": (Action.DISABLE_TARGET, "not a valid number"),
+    "21212": (Action.STOP_PROVIDER, "the sender is not valid: correct from"),
+    "21214": (Action.DISABLE_TARGET, "the number can't be reached"),
+    "21217": (Action.DISABLE_TARGET, "not a valid number"),
+    "21219": (Action.STOP_PROVIDER, "a trial account sends to verified numbers only"),
+    "21408": (Action.STOP_PROVIDER, "the account may not send to that country: allow it in the console"),
+    "21601": (Action.STOP_PROVIDER, "the sender can't send text messages"),
+    "21602": (Action.REJECT_MESSAGE, "a body is needed"),
+    "21603": (Action.STOP_PROVIDER, "a sender is needed: set from"),
+    "21604": (Action.REJECT_MESSAGE, "a recipient is needed"),
+    "21606": (Action.STOP_PROVIDER, "the sender can't send to that destination"),
+    "21608": (Action.STOP_PROVIDER, "a trial account sends to verified numbers only"),
+    "21609": (Action.REJECT_MESSAGE, "the status callback is not a valid address"),
+    "21610": (Action.SUPPRESS_TARGET, "the recipient has opted out (STOP)"),
+    "21611": (Action.RETRY_AFTER, "the sender's queue is full"),
+    "21612": (Action.DISABLE_TARGET, "the number can't be reached from this sender"),
+    "21614": (Action.DISABLE_TARGET, "not a mobile number"),
+    "21617": (Action.REJECT_MESSAGE, "the body is over 1600 characters"),
+    "21619": (Action.REJECT_MESSAGE, "a body or media is needed"),
+    "21620": (Action.REJECT_MESSAGE, "the media address is not valid"),
+    "21621": (Action.STOP_PROVIDER, "the sender can't send media"),
+    "21623": (Action.REJECT_MESSAGE, "more than ten media"),
+    "21624": (Action.REJECT_MESSAGE, "the validity period is not valid"),
+    "21654": (Action.REJECT_MESSAGE, "a content SID is needed"),
+    "21655": (Action.STOP_PROVIDER, "the content SID is not valid"),
+    "21656": (Action.REJECT_MESSAGE, "the content variables are not valid"),
+    "21657": (Action.STOP_PROVIDER, "the sender id is not valid"),
+    "21701": (Action.STOP_PROVIDER, "the messaging service does not exist"),
+    "21703": (Action.STOP_PROVIDER, "the messaging service has no number"),
+    "21704": (Action.STOP_PROVIDER, "the messaging service has no numbers"),
+    "21705": (Action.STOP_PROVIDER, "the messaging service is not valid"),
+    "21910": (Action.REJECT_MESSAGE, "sender and recipient are of different channels"),
+}
+"""Codes in the answer to a request."""
+
+CALLBACK_CODES: Mapping[str, tuple[Action, str]] = {
+    "30001": (Action.RETRY, "queue overflow"),
+    "30002": (Action.STOP_PROVIDER, "the account is suspended"),
+    "30003": (Action.NONE, "the handset was unreachable"),
+    "30004": (Action.SUPPRESS_TARGET, "blocked by the recipient or the carrier"),
+    "30005": (Action.DISABLE_TARGET, "unknown handset"),
+    "30006": (Action.DISABLE_TARGET, "landline or unreachable carrier"),
+    "30007": (Action.REJECT_MESSAGE, "filtered by the carrier"),
+    "30008": (Action.RETRY, "unknown error"),
+    "30010": (Action.REJECT_MESSAGE, "the price is over the maximum"),
+    "30011": (Action.REJECT_MESSAGE, "media are not supported there"),
+    "30017": (Action.RETRY, "the carrier's network is congested"),
+    "30018": (Action.STOP_PROVIDER, "the sender id must be registered in that country"),
+    "30019": (Action.REJECT_MESSAGE, "the content is too big for the carrier"),
+    "30022": (Action.RETRY_AFTER, "the sender's rate at US carriers is exceeded"),
+    "30023": (Action.QUOTA, "the sender's daily cap at US carriers is reached"),
+    "30024": (Action.STOP_PROVIDER, "the sender is not provisioned at the carrier"),
+    "30027": (Action.QUOTA, "T-Mobile's daily limit is reached"),
+    "30032": (Action.STOP_PROVIDER, "the toll-free number is not verified"),
+    "30033": (Action.STOP_PROVIDER, "the US campaign is suspended"),
+    "30034": (Action.STOP_PROVIDER, "the US number is not registered"),
+    "30035": (Action.RETRY_AFTER, "the number is still being configured"),
+    "30036": (Action.REJECT_MESSAGE, "expired before it could be sent"),
+    "30410": (Action.RETRY, "the carrier did not answer in time"),
+    "30450": (Action.REJECT_MESSAGE, "held back by SMS pumping protection"),
+    "30453": (Action.REJECT_MESSAGE, "could not be delivered"),
+    "63038": (Action.QUOTA, "the account's daily limit is reached"),
+}
+"""ErrorCode of a status callback."""
+
+_BY_STATUS: Mapping[int, tuple[Action, str]] = {
+    401: (Action.STOP_PROVIDER, "account SID or auth token refused: set them anew"),
+    402: (Action.QUOTA, "payment required"),
+    403: (Action.STOP_PROVIDER, "access denied"),
+    404: (Action.STOP_PROVIDER, "no such account: check the account SID"),
+    429: (Action.RETRY, "too many requests at once"),
+    503: (Action.RETRY, "the service is unavailable"),
+}
+_PHONE = re.compile(r"\+[1-9]\d{1,14}\Z")
+_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
+_SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}\Z")
+_NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True)
+class TwilioSettings:
+    """A Twilio account."""
+
+    account_sid: str
+    auth_token: str = field(repr=False)
+    sender: str
+    """A number in E.164, an alphanumeric sender id, or a messaging service (MG…)."""
+    status_callback: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The form without what differs between recipients."""
+
+    form: str
+    expires_at: datetime
+
+
+class TwilioAdapter:
+    """One Twilio account."""
+
+    def __init__(
+        self,
+        settings: TwilioSettings,
+        client: httpx.AsyncClient,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._now = now
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._path = f"/2010-04-01/Accounts/{quote(settings.account_sid, safe='')}/Messages.json"
+
+    def prepare(self, outgoing: Outgoing) -> Prepared:
+        """The shared part of the form; raises `ContentError` when the text is empty or too long."""
+        sms = outgoing.content
+        if not isinstance(sms, Sms):
+            raise ContentError(f"Twilio can't send a {outgoing.content.channel} message here", "wrong_channel")
+        if not sms.content:
+            raise ContentError("the text is empty: give a content", "21602")
+        if len(sms.content) > BODY_LIMIT:
+            raise ContentError(f"the text has {len(sms.content)} characters; Twilio takes {BODY_LIMIT}", "21617")
+        sender = "MessagingServiceSid" if _SERVICE_SID.match(self._settings.sender) else "From"
+        try:
+            form = urlencode({sender: self._settings.sender, "Body": sms.content})
+        except UnicodeEncodeError:
+            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
+        return Prepared(form, outgoing.expires_at)
+
+    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request per recipient, side by side."""
+        message = cast("Prepared", prepared)
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def aclose(self) -> None:
+        """Let requests finish, then close the connections."""
+        await self._idle.wait()
+        await self._client.aclose()
+
+    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
+        if not _PHONE.match(recipient.address):
+            return Outcome(Action.DISABLE_TARGET, "21211", "not a number in E.164, such as +15005550006")
+        left_s = int((message.expires_at - self._now()).total_seconds())
+        fields = {"To": recipient.address, "ValidityPeriod": min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1])}
+        if self._settings.status_callback:
+            fields["StatusCallback"] = tagged(self._settings.status_callback, recipient.tag)
+        try:
+            response = await self._client.post(
+                self._path,
+                content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
+                headers={"content-type": "application/x-www-form-urlencoded"},
+            )
+        except httpx.HTTPError as error:
+            return lost(error)
+        return classify(response.status_code, response.content, response.headers)
+
+
+def tagged(address: str, tag: str) -> str:
+    """The callback address with the delivery's tag, which Twilio hands back with every report."""
+    return f"{address}{'&' if urlsplit(address).query else '?'}{urlencode({'delivery': tag})}"
+
+
+def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    """What an answer to a request means."""
+    document = _object(body)
+    if httpx.codes.is_success(status):
+        sid = document.get("sid")
+        if isinstance(sid, str) and sid:
+            return Outcome(Action.ACCEPTED, provider_message_id=sid)
+        return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason="a positive answer without a message id")
+    code = str(document.get("code") or "")
+    if code in CODES:
+        action, meaning = CODES[code]
+    elif status in _BY_STATUS:
+        action, meaning = _BY_STATUS[status]
+    elif httpx.codes.is_server_error(status):
+        action, meaning = Action.AMBIGUOUS_RETRY, "Twilio may or may not have taken the message"
+    elif not httpx.codes.is_client_error(status):
+        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
+    else:
+        said = _DIGITS.sub("<number>", str(document.get("message") or ""))[:200]
+        action, meaning = Action.REJECT_MESSAGE, f"refused: {said}" if said else "refused"
+    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
+    return Outcome(action, code=code or str(status), reason=meaning, retry_after_s=delay_s)
+
+
+def lost(error: httpx.HTTPError) -> Outcome:
+    """The outcome of a request without a readable answer: not sent if it never left, else unknown."""
+    name = type(error).__name__
+    if isinstance(error, _NOT_SENT_ERRORS):
+        return Outcome(Action.RETRY, code=name, reason="not sent: no connection to Twilio")
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return Outcome(Action.STOP_PROVIDER, code=name, reason="the endpoint is not an http(s) address: correct it")
+    return Outcome(Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back")
+
+
+def classify_callback(status: str, error_code: str = "") -> Outcome:
+    """What a status callback's MessageStatus and ErrorCode say about a delivery."""
+    if error_code in CALLBACK_CODES:
+        action, meaning = CALLBACK_CODES[error_code]
+        return Outcome(action, code=error_code, reason=meaning)
+    if status in {"delivered", "read"}:
+        return Outcome(Action.DELIVERED)
+    if status in {"failed", "undelivered", "canceled"}:
+        return Outcome(Action.REJECT_MESSAGE, code=error_code or status, reason=f"Twilio reports it as {status}")
+    return Outcome(Action.NONE, code=status)
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    try:
+        return max(0.0, float(headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def open_adapter(account: Account, context: Context) -> Adapter:
+    """The adapter of a Twilio account; raises `SettingsError` naming what is missing."""
+    settings = TwilioSettings(
+        account_sid=_text(account.credentials, "accountSid"),
+        auth_token=_text(account.credentials, "authToken"),
+        sender=_text(account.options, "from"),
+        status_callback=str(account.options.get("statusCallback") or ""),
+    )
+    tls = ssl.create_default_context()
+    if context.ca_file is not None:
+        try:
+            tls.load_verify_locations(context.ca_file)
+        except OSError as error:
+            raise SettingsError(f"The certificate file {context.ca_file} can't be read: {error}.") from error
+    connections = max(context.connections, context.concurrency)
+    client = httpx.AsyncClient(
+        base_url=context.endpoints.get(account.kind) or kind_of(account.kind).endpoint,
+        auth=(settings.account_sid, settings.auth_token),
+        headers={"accept": "application/json"},
+        verify=tls,
+        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a server on this machine is no proxy's business
+        timeout=httpx.Timeout(30.0, connect=10.0),
+        # Kept for 5 s idle (the default): a message sent into a connection the other side has closed is unknown,
+        # and an unknown text message is not sent again.
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+    )
+    return TwilioAdapter(settings, client)
+
+
+def _text(values: Mapping[str, object], name: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"The Twilio provider's {name} is missing: set it and enable the provider.")
+    return value.strip()

@@ -1,0 +1,96 @@
+"""Find everything due, stuck or lost. Scheduler, outbox, retry queue and crash recovery in one.
+
+Harmless when doubled: rows are taken with SKIP LOCKED. Run it anywhere, any number of times; with none
+for an hour, nothing is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from messaging.channel import Channel, Lane
+from messaging.producer import fanout_hint
+from messaging.publish import Publisher
+from messaging.settings import Settings
+from messaging.status import DeliveryStatus
+from messaging.store import batches, dead_targets, expansion, finishing, ledger, partitions
+from messaging.store.batches import BatchRef, Hint
+from messaging.wire import deliver_queue
+
+_log = structlog.get_logger(__name__)
+
+_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did."""
+
+    started: int
+    stalled: int
+    hinted: int
+    closed: int
+    finished: int
+    expired_targets: int
+
+
+def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
+    """One sweep; each subject in a transaction of its own, hints published after their commit."""
+    with engine.begin() as connection:
+        started = expansion.start_due(connection, limit=_LIMIT)
+        stalled = expansion.stalled(connection, limit=_LIMIT, pause_s=settings.hint_pause_s)
+    publisher.publish([fanout_hint(each.id, each.channel, each.lane) for each in (*started, *stalled)])
+    hinted = sum(
+        _hint(engine, settings, publisher, channel, lane) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel
+    )
+    with engine.begin() as connection:
+        closed = _close_ended(connection)
+    with engine.begin() as connection:
+        finished = finishing.finish(connection, limit=_LIMIT)
+    with engine.begin() as connection:
+        expired = dead_targets.expire(connection, grace_s=settings.dead_grace_s, limit=10_000)
+    swept = Swept(len(started), len(stalled), hinted, closed, finished, expired)
+    if any(asdict(swept).values()):
+        _log.info("Swept.", **asdict(swept))
+    return swept
+
+
+def _hint(engine: Engine, settings: Settings, publisher: Publisher, channel: Channel, lane: Lane) -> int:
+    """Hint what is due of a channel and lane, as far as its queue has room."""
+    with engine.begin() as connection:
+        if not batches.any_due(connection, channel, lane):
+            return 0
+    quota = publisher.room(deliver_queue(channel, lane))
+    if not quota:
+        return 0
+    with engine.begin() as connection:
+        hints: list[Hint] = batches.due(connection, channel, lane, quota=quota, pause_s=settings.hint_pause_s)
+    if not publisher.publish(hints):
+        with engine.begin() as connection:
+            batches.unhint(connection, [hint.batch for hint in hints if hint.batch is not None])
+        return 0
+    return len(hints)
+
+
+def _close_ended(connection: Connection) -> int:
+    """Close batches whose message was cancelled or has expired: what waits is settled, what was lost is unknown."""
+    ended = finishing.open_batches_of_ended(connection, limit=_LIMIT)
+    for batch in ended:
+        ref = BatchRef(batch.month, batch.id)
+        ledger.settle_lost(connection, ref)
+        if batch.cancelled:
+            status, code, error = DeliveryStatus.CANCELLED, "cancelled", "The message was cancelled."
+        else:
+            status, code, error = DeliveryStatus.EXPIRED, "expired", "Not sent before the message expired."
+        ledger.settle_waiting(connection, ref, status, code=code, error=error)
+        batches.close(connection, ref)
+    return len(ended)
+
+
+def prepare_months(engine: Engine) -> None:
+    """Create the partitions of the coming months; run once a day."""
+    with engine.begin() as connection:
+        partitions.ensure_partitions(connection)

@@ -1,0 +1,155 @@
+"""The Celery tasks: each builds its arguments, calls one function, and turns the answer into ack or retry."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from celery import Task
+from celery.exceptions import Reject
+from celery.worker.control import Panel
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from messaging.errors import MessagingError
+from messaging.store.batches import BatchRef
+from messaging.store.engine import open_engine
+from messaging.wire import Queue, TaskName
+from workers import fanout, intake
+from workers import sweep as sweeping
+from workers.app import app, settings
+from workers.transport import ETA_HEADER, EXPIRES_HEADER
+from workers.wiring import wiring
+
+_log = structlog.get_logger(__name__)
+
+_AWAY = (OperationalError, InterfaceError)
+"""The database does not answer."""
+
+_WAIT_FOR_DATABASE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+class IntakeTask(Task):  # type: ignore[type-arg]  # Celery's Task takes no type arguments at run time
+    """A task of a producer: acknowledged only when its message is committed."""
+
+    Strategy = "workers.transport:strategy"
+    acks_late = True
+    reject_on_worker_lost = True
+    typing = False
+    ignore_result = False
+
+
+def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:  # noqa: ANN401
+    """The id of the message that `task` became.
+
+    While the database is away the task waits in place, unacknowledged, so that its worker takes no more; then
+    it goes back to the queue.
+    """
+    request = task.request
+    if request.chord and task.app.conf.result_backend is None:
+        _log.warning(
+            "A chord was accepted, but its body can't fire: set MESSAGING_RESULT_BACKEND_URL.", task_id=request.id
+        )
+    taken = intake.IntakeTask(
+        task_id=str(request.id),
+        name=name,
+        args=args,
+        kwargs=kwargs,
+        eta=request.get(ETA_HEADER),
+        expires=request.get(EXPIRES_HEADER),
+        queue=(request.delivery_info or {}).get("routing_key") or Queue.INTAKE,
+    )
+    wired = wiring()
+    for pause_s in (*_WAIT_FOR_DATABASE_S, None):
+        try:
+            message = intake.take(wired.engine, wired.vault, wired.settings, taken)
+        except _AWAY as error:
+            if pause_s is None:
+                raise Reject(str(error), requeue=True) from error
+            _log.warning("The database is away; intake waits.", task_id=taken.task_id, wait_s=pause_s)
+            time.sleep(pause_s)
+        else:
+            wired.publisher.publish(message.hints)
+            return message.message_id
+    raise AssertionError("unreachable")
+
+
+@app.task(bind=True, base=IntakeTask, name=TaskName.SEND_PUSH)
+def send_push(self: Any, /, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401  whatever a producer sends
+    """Send a push notification; returns the message id."""
+    return _take(self, TaskName.SEND_PUSH, args, kwargs)
+
+
+@app.task(bind=True, base=IntakeTask, name=TaskName.SEND_EMAIL)
+def send_email(self: Any, /, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+    """Send an email; returns the message id."""
+    return _take(self, TaskName.SEND_EMAIL, args, kwargs)
+
+
+@app.task(bind=True, base=IntakeTask, name=TaskName.SEND_SMS)
+def send_sms(self: Any, /, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+    """Send a text message; returns the message id."""
+    return _take(self, TaskName.SEND_SMS, args, kwargs)
+
+
+@app.task(bind=True, base=IntakeTask, name=TaskName.CANCEL)
+def cancel(self: Any, /, message_id: Any = None, project: Any = None, **_: Any) -> str:  # noqa: ANN401
+    """Cancel a message durably, whatever its state; returns its state in words."""
+    wired = wiring()
+    try:
+        return intake.cancel(wired.engine, wired.settings, message_id=str(message_id), project=project)
+    except MessagingError as error:
+        _log.warning("Nothing to cancel.", task_id=str(self.request.id), reason=str(error))
+        return str(error)
+    except _AWAY as error:
+        raise Reject(str(error), requeue=True) from error
+
+
+@app.task(name=TaskName.FANOUT, ignore_result=True, acks_late=True)
+def fan_out(message_id: int) -> str:
+    """Expand a message's audience for about a second."""
+    wired = wiring()
+    return fanout.expand(wired.engine, wired.settings, wired.publisher, message_id)
+
+
+@app.task(name=TaskName.DELIVER, ignore_result=True, acks_late=True, send_events=False)
+def deliver(batch: str) -> str:
+    """Send what is due of a batch."""
+    wired = wiring()
+    return wired.loop.run(wired.deliverer.deliver(BatchRef.parse(batch)))
+
+
+@app.task(name=TaskName.SWEEP, ignore_result=True, acks_late=False)
+def sweep() -> None:
+    """Find everything due, stuck or lost."""
+    wired = wiring()
+    sweeping.sweep(wired.engine, wired.settings, wired.publisher)
+
+
+@app.task(name=TaskName.PREPARE_MONTHS, ignore_result=True, acks_late=False)
+def prepare_months() -> None:
+    """Create the partitions of the coming months."""
+    sweeping.prepare_months(wiring().engine)
+
+
+def revoke(state: Any, task_id: Any, **_: Any) -> dict[str, str]:  # noqa: ANN401  Celery's signature
+    """Celery's `revoke`, made durable: a message not begun is cancelled, a task not yet seen is remembered.
+
+    Every worker hears it; only the intake acts. Nothing is kept in memory, and no process is killed.
+    """
+    if not str(state.hostname).startswith("intake"):
+        return {"ok": "left to the intake"}
+    ids = [task_id] if isinstance(task_id, str) else [str(each) for each in task_id or ()]
+    engine = open_engine(settings, role="control", pool_size=1)
+    try:
+        done = intake.revoke(engine, ids)
+    except _AWAY as error:
+        _log.error("Could not revoke: the database is away. Send messaging.cancel.", task_ids=ids, reason=str(error))
+        return {"error": "the database is away; send the task messaging.cancel instead"}
+    finally:
+        # this is the process that forks the others: it keeps no connection
+        engine.dispose()
+    return {"ok": f"cancelled {', '.join(done) or 'nothing'}"}
+
+
+Panel.data["revoke"] = revoke

@@ -1,0 +1,56 @@
+"""Build what a worker process needs, once per process and never before a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from sqlalchemy import Engine
+
+from messaging.publish import Publisher
+from messaging.settings import Settings
+from messaging.store.engine import open_engine
+from messaging.vault import Vault
+from workers.adapters import Adapters
+from workers.deliver import Deliverer
+from workers.loop import LoopThread
+from workers.pacing import NoPacer, RedisPacer
+from workers.tokens import SharedTokens
+
+_THREADS = 8
+"""Database calls at the same time per process."""
+
+
+class Wiring:
+    """The database, secrets, hints to the broker, the event loop, and what delivers batches on it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine: Engine = open_engine(settings, role="worker", pool_size=_THREADS)
+        self.vault = Vault(settings.secret_key.get_secret_value())
+        self.publisher = Publisher(settings)
+        self.loop = LoopThread(threads=_THREADS)
+        self.deliverer: Deliverer = self.loop.run(self._deliverer())
+
+    async def _deliverer(self) -> Deliverer:
+        """Built on the loop it will run on."""
+        url = self.settings.pacing_url
+        pacer = NoPacer() if url is None else RedisPacer(url)
+        adapters = Adapters(self.settings, SharedTokens(self.engine, self.vault))
+        return Deliverer(self.engine, self.vault, self.settings, pacer, adapters)
+
+
+_built: dict[int, Wiring] = {}
+_building = threading.Lock()
+
+
+def wiring() -> Wiring:
+    """The wiring of this process; a forked child gets its own."""
+    pid = os.getpid()
+    found = _built.get(pid)
+    if found is None:
+        with _building:
+            found = _built.get(pid)
+            if found is None:
+                found = _built[pid] = Wiring(Settings.load())
+    return found
