@@ -23,6 +23,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 24
 
 install: .venv/.installed ## create .venv and install everything; done again only when pyproject.toml or constraints.txt change
+	@:
 
 .venv/.installed: pyproject.toml constraints.txt
 	@echo "install: creating .venv"

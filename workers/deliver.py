@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
@@ -97,7 +98,7 @@ class Deliverer:
             await DatabaseBook(self._engine, owned, self._settings.lease_s).stop_provider(reason)
             return await self._give_back(owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})")
         try:
-            prepared = self._prepare(adapter, opened.message)
+            prepared = await self._prepare(adapter, opened.message)
         except ContentError as error:
             return await self._fail_all(owned, error)
         plan = self._plan(opened)
@@ -107,19 +108,19 @@ class Deliverer:
             return f"lease lost after {ending.sent}"
         return f"{ending.sent} sent, " + await self._give_back(owned, ending.wait_s, ending.waiting_for)
 
-    def _prepare(self, adapter: Adapter, message: OutgoingMessage) -> object:
+    async def _prepare(self, adapter: Adapter, message: OutgoingMessage) -> object:
         key = (message.id, adapter)
         prepared = self._prepared.get(key)
         if prepared is None:
-            prepared = adapter.prepare(
-                Outgoing(
-                    message_id=message.public_id,
-                    content=message.content,
-                    expires_at=message.expires_at,
-                    visible_to=message.visible_to,
-                    visible_cc=message.visible_cc,
-                )
+            shared = Outgoing(
+                message_id=message.public_id,
+                content=message.content,
+                expires_at=message.expires_at,
+                visible_to=message.visible_to,
+                visible_cc=message.visible_cc,
             )
+            # attachments of megabytes take a second to encode: not on the loop that others send on
+            prepared = await asyncio.to_thread(adapter.prepare, shared)
             _remember(self._prepared, key, prepared)
         return prepared
 

@@ -154,7 +154,7 @@ def _store(work: _Work, chunk: _Chunk) -> _Chunk:
     parameters: dict[str, Any] = {"project": work.project_id, "topic": work.topic_id, "channel": work.channel}
     connection.execute(text(sql.TEMPORARY))
     connection.execute(text("TRUNCATE incoming"))
-    _copy(connection, chunk.good)
+    _copy(connection, work.project_id, chunk.good)
     for statement in _statements(work.channel, chunk.good):
         connection.execute(text(statement), parameters)
     created = connection.execute(text(sql.SUBSCRIBE), parameters).scalar_one()
@@ -189,11 +189,11 @@ def _statements(channel: Channel | None, rows: list[Incoming]) -> Iterator[str]:
         yield sql.MOVE_TARGETS
 
 
-def _copy(connection: Connection, good: list[Incoming]) -> None:
+def _copy(connection: Connection, project_id: int, good: list[Incoming]) -> None:
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(sql.COPY) as copy:
         for row in good:
-            copy.write_row(row)
+            copy.write_row((*row, project_id))
 
 
 def _providers(connection: Connection, project_id: int) -> Providers:

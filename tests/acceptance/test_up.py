@@ -54,12 +54,19 @@ class Stack:
                 env=own | dict(env or {}),
                 start_new_session=True,
             )
-        wait(lambda: self._ended() or (self.directory / "runtime.json").exists(), lambda: self.output)
+        wait(lambda: self._ended() or self._has_started(), lambda: self.output)
         assert not self._ended(), self.output
         return self.runtime()
 
     def _ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
+
+    def _has_started(self) -> bool:
+        """Whether the runtime.json there is this run's: one that was killed leaves its own behind."""
+        try:
+            return bool(alive(self.runtime()))
+        except FileNotFoundError:
+            return False
 
     def runtime(self) -> Runtime:
         """What it last wrote."""

@@ -33,7 +33,6 @@ _ANDROID_NOTIFICATION: dict[str, Any] = {
             "notification_priority",
             "visibility",
             "image",
-            "proxy",
         ],
         str,
     ),
@@ -44,7 +43,6 @@ _ANDROID_NOTIFICATION: dict[str, Any] = {
             "default_sound",
             "default_vibrate_timings",
             "default_light_settings",
-            "bypass_proxy_notification",
         ],
         bool,
     ),
@@ -53,7 +51,7 @@ _ANDROID_NOTIFICATION: dict[str, Any] = {
     "light_settings": _LIGHT,
 }
 _ANDROID_COMMON: dict[str, Any] = {
-    **dict.fromkeys(["collapse_key", "priority", "ttl", "restricted_package_name"], str),
+    **dict.fromkeys(["collapse_key", "ttl", "restricted_package_name"], str),
     **dict.fromkeys(["direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok"], bool),
     "data": "strings",
     "fcm_options": _OPTIONS,
@@ -68,7 +66,11 @@ MESSAGE: Mapping[str, Any] = {
     **dict.fromkeys(TARGETS, str),
     "data": "strings",
     "notification": dict.fromkeys(["title", "body", "image"], str),
-    "android": {**_ANDROID_COMMON, "notification": _ANDROID_NOTIFICATION},
+    "android": {
+        **_ANDROID_COMMON,
+        "priority": str,
+        "notification": {**_ANDROID_NOTIFICATION, "proxy": str, "bypass_proxy_notification": bool},
+    },
     "android_v2": {**_ANDROID_COMMON, "remote_notification": _REMOTE_NOTIFICATION, "background_sync": {}},
     "apns": {
         "headers": "strings",

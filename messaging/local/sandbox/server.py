@@ -36,6 +36,8 @@ from messaging.local.sandbox.twilio import Twilio
 __all__ = ["SandboxAddresses", "SandboxError", "main", "serve"]
 
 _ADDRESSES_FILE = "addresses.json"
+_FORMER_FILE = "addresses.former.json"
+"""Where the addresses go while nobody answers there: the other file exists only while the sandbox is ready."""
 
 
 class SandboxError(RuntimeError):
@@ -57,11 +59,12 @@ async def serve(
     """
     wanted = check_ports(ports or {})
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  # once, before anybody is served
-    addresses_file = directory / _ADDRESSES_FILE
+    addresses_file, former_file = directory / _ADDRESSES_FILE, directory / _FORMER_FILE
+    _retire(addresses_file, former_file)
     certificates = ensure_certificates(directory, now=dt.datetime.now(dt.UTC))
     plan = FaultPlan()
     with contextlib.ExitStack() as stack:
-        sockets = {name: stack.enter_context(opened) for name, opened in _bind(wanted, former_ports(addresses_file))}
+        sockets = {name: stack.enter_context(opened) for name, opened in _bind(wanted, former_ports(former_file))}
         record = stack.enter_context(Record(directory / "record.jsonl"))
         listeners = Listeners(record=record, plan=plan, certificates=certificates)
         apns_keys, fcm_keys = KeyFile(directory / "apns_keys.json"), KeyFile(directory / "fcm_keys.json")
@@ -103,6 +106,7 @@ async def serve(
                 stopping.cancel()
                 raise SandboxError("the control server ended by itself: see its error above, then start anew")
         finally:
+            _retire(addresses_file, former_file)
             control_server.should_exit = True
             await listeners.close()
             await running
@@ -163,6 +167,11 @@ def _listen(port: int) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _retire(addresses_file: Path, former_file: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        addresses_file.replace(former_file)
 
 
 def _secret(path: Path) -> bytes:

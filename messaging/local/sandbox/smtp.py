@@ -35,6 +35,16 @@ class _Session(Session):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.messages = 0
+        self._user: object = None
+
+    @property
+    def login_data(self) -> object:
+        """Who logged in. aiosmtpd 1.4.6 sets its own, deprecated attribute itself and warns of that at each login."""
+        return self._user
+
+    @login_data.setter
+    def login_data(self, value: object) -> None:
+        self._user = value
 
 
 class SmtpConnection(SMTP):
@@ -76,10 +86,16 @@ class SmtpConnection(SMTP):
         self._open_connections.discard(self)
         super().connection_lost(error)
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS is on, from the first byte or since STARTTLS."""
+        transport = cast("asyncio.Transport | None", self.transport)
+        return transport is not None and transport.get_extra_info("ssl_object") is not None
+
     async def push(self, status: AnyStr) -> None:
         """Send a reply, and hang up after a 421."""
         await super().push(status)
-        if isinstance(status, str) and status.startswith("421"):
+        if status[:3] in {"421", b"421"}:
             self.abort(after_write=True)
 
     def abort(self, *, after_write: bool = False) -> None:
@@ -138,7 +154,7 @@ class SmtpHandler:
         content = cast("bytes", envelope.original_content)
         mail = await asyncio.to_thread(read_mail, content) if len(content) > _LARGE_BYTES else read_mail(content)
         payload = json.dumps(mail)
-        about = json.dumps({"mail_from": envelope.mail_from, "tls": session.ssl is not None, "bytes": len(content)})
+        about = json.dumps({"mail_from": envelope.mail_from, "tls": server.is_encrypted, "bytes": len(content)})
         for recipient in envelope.rcpt_tos:
             self._record.append(
                 "smtp",

@@ -1,0 +1,67 @@
+"""The statements of the road use the index on an empty and on a full partition, with no statistics at all."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import event, text
+
+from tests.integration.road import Road
+
+_SCAN = re.compile(r"Seq Scan on (deliveries\w*|subscribers|targets)")
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
+def test_no_statement_of_the_road_reads_a_whole_table(road: Road, *, full: bool) -> None:
+    """Lease, claim, record and release look up rows by key, whether the partition holds none or 60,000 others."""
+    ids = road.add_push_targets(300, provider=road.add_provider("apns", "apns"))
+    if full:
+        road.execute(
+            "INSERT INTO deliveries (month, message_id, target_id, batch_id)"
+            " SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date, 999999, i, 999999"
+            "   FROM generate_series(1, 60000) i"
+        )
+        road.add_push_targets(20_000, first=1000)
+    road.add_topic("news", ids)
+    sent = road.send(topics=["news"])
+    road.expand(sent.message_id)
+    plans: list[tuple[str, str]] = []
+
+    def explain(conn, cursor, statement, parameters, context, executemany) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001
+        if "deliveries" in statement and not statement.startswith("EXPLAIN"):
+            with conn.connection.cursor() as own:
+                own.execute("EXPLAIN " + statement, parameters)
+                plans.append((statement, "\n".join(row[0] for row in own.fetchall())))
+
+    event.listen(road.engine, "before_cursor_execute", explain)
+    road.deliver()
+    event.remove(road.engine, "before_cursor_execute", explain)
+    assert len(plans) >= 3
+    for statement, plan in plans:
+        assert not _SCAN.search(plan), f"{statement}\n{plan}"
+
+
+def test_updates_of_a_delivery_touch_no_index(road: Road) -> None:
+    """Every update of a ledger row is heap-only: no index holds a column that changes."""
+    with road.engine.begin() as connection:
+        indexed = connection.execute(
+            text("""SELECT DISTINCT a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+                      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)
+                     WHERE c.relname LIKE 'deliveries%'""")
+        ).scalars()
+        assert set(indexed) == {"month", "message_id", "target_id"}
+    ids = road.add_push_targets(2000, provider=road.add_provider("apns", "apns"))
+    road.add_topic("news", ids)
+    sent = road.send(topics=["news"])
+    road.expand(sent.message_id)
+    road.deliver()
+    with road.engine.begin() as connection:
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    with road.engine.begin() as connection:
+        row = connection.execute(
+            text("""SELECT sum(n_tup_upd) AS updated, sum(n_tup_hot_upd) AS hot FROM pg_stat_user_tables
+                     WHERE relname LIKE 'deliveries_%'""")
+        ).one()
+    assert row.updated >= 4000
+    assert row.hot / row.updated > 0.7

@@ -1,0 +1,228 @@
+"""The pipeline claims, sends and records without losing or doubling a row, whatever the adapter does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from messaging.channel import OnUnknown, Role
+from messaging.outcome import ACCEPTED, Action, Outcome
+from messaging.status import DeliveryStatus
+from messaging.store.batches import LeaseLostError
+from messaging.store.ledger import Claimed, Verdict, Window
+from workers.pacing import Grant, NoPacer
+from workers.pipeline import Answered, Ending, Pipeline, Plan
+from workers.providers.base import Outgoing, Recipient
+from workers.retry import RetryPolicy
+
+S = DeliveryStatus
+
+
+@dataclass
+class Book:
+    """A batch of rows in memory, with the rules of the real one."""
+
+    rows: int
+    stops_after: int | None = None
+    """Rows after which the message is paused."""
+    lost_after: int | None = None
+    """Recordings after which the lease is lost."""
+    written: dict[int, Verdict] = field(default_factory=dict)
+    claimed: set[int] = field(default_factory=set)
+    most_in_doubt: int = 0
+    recordings: int = 0
+    late: list[Verdict] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    withdrawn: int = 0
+
+    async def claim(self, *, after: int, window: int) -> Window | None:
+        await asyncio.sleep(0)
+        if self.stops_after is not None and after >= self.stops_after:
+            return None
+        ids = range(after + 1, min(after + window, self.rows) + 1)
+        self.claimed.update(ids)
+        self.most_in_doubt = max(self.most_in_doubt, len(self.claimed) - len(self.written))
+        claimed = [Claimed(i, f"address {i}", "", 1, 0, Role.TO) for i in ids]
+        return Window(claimed, ids[-1] if ids else after, exhausted=len(ids) < window)
+
+    async def record(self, answered: Answered) -> None:
+        await asyncio.sleep(0)
+        if self.lost_after is not None and self.recordings >= self.lost_after:
+            self.late.extend(answered.verdicts)
+            raise LeaseLostError
+        self.recordings += 1
+        for verdict in answered.verdicts:
+            assert verdict.target_id in self.claimed
+            assert verdict.target_id not in self.written, "recorded twice"
+            self.written[verdict.target_id] = verdict
+        self.withdrawn += answered.withdraw
+
+    async def stop_provider(self, reason: str) -> None:
+        self.stopped.append(reason)
+
+    async def renew(self) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Adapter:
+    """An adapter that answers as it is told and keeps what it was asked to send."""
+
+    answer: Callable[[int], Outcome] = lambda _: ACCEPTED
+    sent: list[int] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    raises: bool = False
+
+    def prepare(self, outgoing: Outgoing) -> object:
+        return outgoing
+
+    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        assert prepared is PREPARED
+        self.in_flight += len(recipients)
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0.001)
+        self.in_flight -= len(recipients)
+        self.sent += [recipient.target_id for recipient in recipients]
+        if self.raises:
+            raise RuntimeError("a bug in an adapter")
+        return [self.answer(recipient.target_id) for recipient in recipients]
+
+    async def aclose(self) -> None:
+        return None
+
+
+PREPARED = object()
+
+
+def recipient(delivery: Claimed) -> Recipient:
+    """A row as the adapter sees it."""
+    return Recipient(delivery.target_id, delivery.address, f"d-{delivery.target_id}", UUID(int=delivery.target_id))
+
+
+def run(book: Book, adapter: Adapter, pacer: NoPacer | None = None, **changes: int) -> Ending:
+    """One run over a batch of the book's size."""
+    sizes = {"request_size": 1, "concurrency": 20, "window": 10} | changes
+    plan = Plan(
+        provider_id=1,
+        first_target=1,
+        open=book.rows,
+        rate_per_s=None,
+        high=False,
+        lease_s=60.0,
+        flush_s=0.01,
+        policy=RetryPolicy(3, 1.0, 60.0, OnUnknown.RETRY),
+        recipient=recipient,
+        **sizes,
+    )
+    return asyncio.run(Pipeline(plan, book, adapter, PREPARED, pacer or NoPacer()).run())
+
+
+@pytest.mark.parametrize("rows", [1, 9, 10, 11, 20, 21, 205])
+@pytest.mark.parametrize("request_size", [1, 4, 1000])
+def test_every_row_is_sent_once_and_recorded_once(rows: int, request_size: int) -> None:
+    """Whatever the sizes of batch, window and request."""
+    book, adapter = Book(rows), Adapter()
+    ending = run(book, adapter, request_size=request_size, window=max(10, request_size))
+    assert sorted(adapter.sent) == list(range(1, rows + 1))
+    assert sorted(book.written) == list(range(1, rows + 1))
+    assert ending.sent == rows
+    assert not ending.lost
+
+
+def test_no_more_rows_are_in_doubt_than_may_be_in_flight() -> None:
+    """A crash at any moment leaves at most two half windows claimed and unrecorded."""
+    book, adapter = Book(300), Adapter()
+    run(book, adapter)
+    assert book.most_in_doubt <= 20
+    assert 10 < adapter.most_in_flight <= 20
+
+
+def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt() -> None:
+    """Rows claimed but not sent go back without having been sent, and the account is paused."""
+    pauses: list[float] = []
+
+    class Pausing(NoPacer):
+        async def pause(self, provider_id: int, pause_s: float) -> None:  # noqa: ARG002
+            pauses.append(pause_s)
+
+    book = Book(300)
+    adapter = Adapter(
+        lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED
+    )
+    ending = run(book, adapter, Pausing(), concurrency=1)
+    assert pauses == [7.0]
+    assert ending.wait_s == 7.0
+    unsent = [v for i, v in book.written.items() if i not in adapter.sent]
+    assert unsent
+    assert all(v.status is S.RETRYING and v.refund == 1 and v.wait_s == 7.0 for v in unsent)
+    assert book.written[5].refund == 1
+    assert len(book.written) == len(book.claimed) < 300
+
+
+def test_a_misconfigured_account_stops_the_provider_once() -> None:
+    """The operator is told; nothing of the batch is lost or failed."""
+    book = Book(100)
+    adapter = Adapter(lambda _: Outcome(Action.STOP_PROVIDER, "InvalidProviderToken", "The key is refused."))
+    ending = run(book, adapter)
+    assert book.stopped == ["InvalidProviderToken: The key is refused."]
+    assert ending.waiting_for is not None
+    assert {v.status for v in book.written.values()} == {S.RETRYING}
+    assert {v.refund for v in book.written.values()} == {1}
+
+
+def test_a_paused_message_stops_within_a_window() -> None:
+    """What is in flight is recorded, nothing more is claimed."""
+    book, adapter = Book(300, stops_after=30), Adapter()
+    run(book, adapter)
+    assert sorted(adapter.sent) == list(range(1, 31))
+    assert len(book.written) == 30
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_more() -> None:
+    """Its answers are handed over as late evidence, and it stops sending."""
+    book, adapter = Book(300, lost_after=2), Adapter()
+    ending = run(book, adapter)
+    assert ending.lost
+    assert book.late
+    assert len(adapter.sent) < 300
+    assert not {v.target_id for v in book.late} & set(book.written)
+
+
+def test_an_adapter_that_raises_leaves_its_rows_unknown_not_lost() -> None:
+    """A bug in an adapter is an unknown outcome, retried under the message's policy."""
+    book, adapter = Book(5), Adapter(raises=True)
+    run(book, adapter)
+    assert {(v.status, v.doubt, v.error_code) for v in book.written.values()} == {(S.RETRYING, 1, "adapter_error")}
+
+
+def test_when_most_addresses_are_called_dead_the_provider_is_doubted_not_the_addresses() -> None:
+    """From 50 sends on and over half dead: verdicts wait, nobody is retired."""
+    book = Book(200)
+    adapter = Adapter(lambda _: Outcome(Action.DISABLE_TARGET, "BadDeviceToken", "bad token"))
+    run(book, adapter)
+    assert book.withdrawn
+    failed = [v for v in book.written.values() if v.status is S.FAILED]
+    assert len(failed) < 60
+    assert len(book.written) < 200
+
+
+def test_an_exhausted_bucket_gives_the_rest_back_with_a_due_time() -> None:
+    """No worker sleeps on a token: what can't be sent now is left for later."""
+
+    class Bucket(NoPacer):
+        tokens = 15
+
+        async def reserve(self, provider_id: int, wanted: int, *, rate_per_s: float | None, high: bool) -> Grant:  # noqa: ARG002
+            granted = min(wanted, self.tokens)
+            self.tokens -= granted
+            return Grant(granted, 0.0 if granted else 2.5)
+
+    book, adapter = Book(100), Adapter()
+    ending = run(book, adapter, Bucket())
+    assert len(adapter.sent) == 15
+    assert ending.wait_s == 2.5
