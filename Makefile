@@ -11,8 +11,9 @@ DATA_DIR ?= data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Debian packages of the suites that need them, each with the program that shows it is there.
-SYSTEM_PACKAGES := chromium nghttp2-server postfix rabbitmq-server
+SYSTEM_PACKAGES := chromium nghttp2-client nghttp2-server postfix rabbitmq-server
 PROGRAM_OF_chromium := chromium
+PROGRAM_OF_nghttp2-client := h2load
 PROGRAM_OF_nghttp2-server := nghttpd
 PROGRAM_OF_postfix := smtp-sink
 PROGRAM_OF_rabbitmq-server := rabbitmq-server

@@ -111,15 +111,21 @@ class Runner:
             elif running.deaths and now - running.started_s > _STEADY_AFTER_S:
                 running.deaths = 0
 
-    def stop_all(self, order: Sequence[Iterable[str]], *, timeout_s: float) -> None:
-        """Stop everything, stage by stage: ask, wait up to `timeout_s`, then SIGKILL the process group."""
+    def stop_all(
+        self, order: Sequence[Iterable[str]], *, timeout_s: float, patient: Collection[str] = ()
+    ) -> None:
+        """Stop everything, stage by stage: ask, wait up to `timeout_s`, then SIGKILL the process group.
+
+        A hurry shortens the wait, except for the `patient`: servers that close their files.
+        """
         for stage in order:
             members = [self._parts[name] for name in stage if name in self._parts]
             for running in members:
                 ask(running.process, running.part.stop_signal)
             deadline = time.monotonic() + timeout_s
             while any(running.process.poll() is None for running in members):
-                if time.monotonic() > deadline or self.hurry():
+                hurried = self.hurry() and not any(running.part.name in patient for running in members)
+                if time.monotonic() > deadline or hurried:
                     break
                 time.sleep(_POLL_S / 5)
             for running in members:

@@ -101,7 +101,7 @@ class _Stack:
         finally:
             if self._signals:
                 self._terminal.say("up", "stopping (a second signal stops without waiting)")
-            self._runner.stop_all(STOP_ORDER, timeout_s=_STOP_TIMEOUT_S)
+            self._runner.stop_all(STOP_ORDER, timeout_s=_STOP_TIMEOUT_S, patient=("valkey", "postgres"))
             (self._directory / FILE_NAME).unlink(missing_ok=True)
             for number, handler in before.items():
                 signal.signal(number, handler)

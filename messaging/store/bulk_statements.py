@@ -74,13 +74,14 @@ ON CONFLICT (project_id, public_id) DO UPDATE
 """
 
 
+# In order of their hash: the same for every import, yet neighbours in a file (dead tokens, say) end up apart.
 NEW_TARGETS = """
 INSERT INTO targets (project_id, user_id, provider_id, public_id, channel, identifier, name, address_hash)
-SELECT DISTINCT ON (i.identifier, i.provider)
-       :project, i."user", i.provider, i.new_target_id, :channel, i.identifier, '', i.hash
-  FROM incoming i
- WHERE i.problem IS NULL AND i.identifier IS NOT NULL AND i.target IS NULL
- ORDER BY i.identifier, i.provider, (i."user" IS NULL), i.line
+SELECT :project, n."user", n.provider, n.new_target_id, :channel, n.identifier, '', n.hash
+  FROM (SELECT DISTINCT ON (i.identifier, i.provider) i.* FROM incoming i
+         WHERE i.problem IS NULL AND i.identifier IS NOT NULL AND i.target IS NULL
+         ORDER BY i.identifier, i.provider, (i."user" IS NULL), i.line) n
+ ORDER BY n.hash, n.provider
 ON CONFLICT (project_id, channel, coalesce(provider_id, 0), identifier) DO NOTHING
 """
 

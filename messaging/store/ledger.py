@@ -6,6 +6,7 @@ batch's lock (`batches.hold`), so a worker whose lease ran out can't write.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,36 +85,39 @@ class Claimed:
         return cls(0, "", "", 1, 0, Role.TO)
 
 
-_CLAIM = text(f"""
-WITH candidate AS (
-    SELECT d.target_id FROM deliveries d
-     WHERE d.month = :month AND d.message_id = :message AND d.target_id > :after AND d.target_id <= :last
-       AND d.batch_id = :id
-       AND (d.status = {_S.QUEUED.code} OR d.status = {_S.RETRYING.code} AND d.due_at <= now())
-     ORDER BY d.target_id LIMIT :window
-)
-UPDATE deliveries d SET
-       status = c.status, claim = :claim, updated_at = now(), due_at = NULL,
-       attempts = d.attempts + CASE WHEN c.status = {_S.SENDING.code} THEN 1 ELSE 0 END,
-       error_code = c.code,
-       error = CASE c.code WHEN 'target_deleted' THEN 'The target was deleted.'
-                           WHEN 'target_expired' THEN 'The address was reported dead.'
-                           WHEN 'suppressed' THEN 'The address is on the suppression list.' END
-  FROM (
-    SELECT k.target_id, t.identifier, t.name, v.code,
-           CASE WHEN v.code IS NULL THEN {_S.SENDING.code}
-                WHEN v.code = 'suppressed' THEN {_S.SUPPRESSED.code} ELSE {_S.FAILED.code} END AS status
-      FROM candidate k
-      LEFT JOIN targets t ON t.id = k.target_id
-      LEFT JOIN suppressions x ON x.project_id = t.project_id AND x.channel = t.channel
-           AND x.address_hash = t.address_hash AND (x.scope = 'everything' OR :bulk)
-      CROSS JOIN LATERAL (SELECT CASE WHEN t.id IS NULL THEN 'target_deleted'
-                                      WHEN t.expired_at IS NOT NULL OR t.dead_at IS NOT NULL THEN 'target_expired'
-                                      WHEN x.project_id IS NOT NULL THEN 'suppressed' END AS code) v
-  ) c
- WHERE d.month = :month AND d.message_id = :message AND d.target_id = c.target_id
-RETURNING d.target_id, d.status, c.identifier, c.name, d.attempts, d.doubts, d.role
+# The lookups are LATERAL with OFFSET 0 and the update is by array: neither leaves the planner a join to get wrong.
+_CANDIDATES = text(f"""
+SELECT d.target_id, d.attempts, d.doubts, d.role, t.identifier, t.name,
+       CASE WHEN t.id IS NULL THEN 'target_deleted'
+            WHEN t.expired_at IS NOT NULL OR t.dead_at IS NOT NULL THEN 'target_expired'
+            WHEN x.scope IS NOT NULL THEN 'suppressed' END AS code
+  FROM (SELECT d.target_id, d.attempts, d.doubts, d.role FROM deliveries d
+         WHERE d.month = :month AND d.message_id = :message AND d.target_id > :after AND d.target_id <= :last
+           AND d.batch_id = :id
+           AND (d.status = {_S.QUEUED.code} OR d.status = {_S.RETRYING.code} AND d.due_at <= now())
+         ORDER BY d.target_id LIMIT :window) d
+  LEFT JOIN LATERAL (SELECT * FROM targets t WHERE t.id = d.target_id OFFSET 0) t ON true
+  LEFT JOIN LATERAL (SELECT x.scope FROM suppressions x WHERE x.project_id = t.project_id AND x.channel = t.channel
+                        AND x.address_hash = t.address_hash AND (x.scope = 'everything' OR :bulk) OFFSET 0) x ON true
+ ORDER BY d.target_id
 """)
+
+_CLAIM = text(f"""
+UPDATE deliveries d SET status = {_S.SENDING.code}, claim = :claim, attempts = d.attempts + 1, updated_at = now(),
+       due_at = NULL, error_code = NULL, error = NULL
+ WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
+""")
+
+_DECLINE = text("""
+UPDATE deliveries d SET status = :status, updated_at = now(), due_at = NULL, error_code = :code, error = :error
+ WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
+""")
+
+_DECLINED = {
+    "target_deleted": (_S.FAILED, "The target was deleted."),
+    "target_expired": (_S.FAILED, "The address was reported dead."),
+    "suppressed": (_S.SUPPRESSED, "The address is on the suppression list."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +136,24 @@ def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk
 
     Targets that are gone, dead or suppressed meanwhile are settled on the way and not returned.
     """
-    rows = connection.execute(
-        _CLAIM, _range(owned) | {"claim": owned.claim, "after": after, "window": window, "bulk": bulk}
-    ).all()
-    settled = Counter(_S.of(row.status) for row in rows if row.status != _S.SENDING.code)
-    batches.count(connection, owned.ref, _counters(settled))
+    rows = connection.execute(_CANDIDATES, _range(owned) | {"after": after, "window": window, "bulk": bulk}).all()
     claimed = [
-        Claimed(row.target_id, row.identifier, row.name, row.attempts, row.doubts, _ROLES[row.role])
+        Claimed(row.target_id, row.identifier, row.name, row.attempts + 1, row.doubts, _ROLES[row.role])
         for row in rows
-        if row.status == _S.SENDING.code
+        if row.code is None
     ]
-    claimed.sort(key=lambda delivery: delivery.target_id)
-    return Window(claimed, max((row.target_id for row in rows), default=after), exhausted=len(rows) < window)
+    if claimed:
+        targets = [delivery.target_id for delivery in claimed]
+        connection.execute(_CLAIM, _range(owned) | {"claim": owned.claim, "targets": targets})
+    for code, (status, error) in _DECLINED.items():
+        declined = [row.target_id for row in rows if row.code == code]
+        if declined:
+            connection.execute(
+                _DECLINE,
+                _range(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
+            )
+            batches.count(connection, owned.ref, {status.value: len(declined)})
+    return Window(claimed, rows[-1].target_id if rows else after, exhausted=len(rows) < window)
 
 
 # -- recording -------------------------------------------------------------------------------------
@@ -168,64 +178,70 @@ class Verdict:
 
 _PERMITTED_FROM_SENDING = frozenset({_S.ACCEPTED, _S.FAILED, _S.UNKNOWN, _S.RETRYING, _S.EXPIRED, _S.SUPPRESSED})
 
+# By array and not by join, one statement per kind of outcome: a join of outcomes and rows is planned by
+# statistics, and without them reads the whole message per window. What differs per row is looked up in JSON.
 _RECORD = text(f"""
 UPDATE deliveries d SET
-       status = o.status, updated_at = now(),
-       due_at = CASE WHEN o.status = {_S.RETRYING.code} THEN now() + make_interval(secs => o.wait_s) END,
-       accepted_at = CASE WHEN o.status = {_S.ACCEPTED.code} THEN now() END,
-       attempts = d.attempts - o.refund, doubts = d.doubts + o.doubt,
-       error_code = o.error_code, error = o.error, provider_message_id = o.provider_message_id
-  FROM unnest(CAST(:targets AS bigint[]), CAST(:statuses AS smallint[]), CAST(:waits AS float8[]),
-              CAST(:refunds AS smallint[]), CAST(:doubts AS smallint[]), CAST(:codes AS text[]),
-              CAST(:errors AS text[]), CAST(:provider_ids AS text[]))
-       AS o(target_id, status, wait_s, refund, doubt, error_code, error, provider_message_id)
- WHERE d.month = :month AND d.message_id = :message AND d.target_id = o.target_id
-   AND d.batch_id = :id AND d.claim = :claim AND d.status = {_S.SENDING.code}
-RETURNING d.status
+       status = :status, updated_at = now(),
+       due_at = now() + make_interval(secs => (CAST(:waits AS jsonb) ->> d.target_id::text)::float8),
+       accepted_at = CASE WHEN :status = {_S.ACCEPTED.code} THEN now() END,
+       attempts = d.attempts - :refund, doubts = d.doubts + :doubt,
+       error_code = :error_code, error = :error,
+       provider_message_id = CAST(:provider_ids AS jsonb) ->> d.target_id::text
+ WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
+   AND d.batch_id = :id AND d.status = :was AND (d.claim = :claim OR :was = {_S.UNKNOWN.code})
 """)
 
 
 def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict]) -> int:
-    """Write the outcomes of claimed rows in one statement, with the batch held. Returns how many matched."""
+    """Write the outcomes of claimed rows, with the batch held. Returns how many matched."""
     refused = {v.status for v in verdicts} - _PERMITTED_FROM_SENDING
     if refused:
         raise ValueError(f"No delivery moves from sending to {', '.join(sorted(refused))}.")
-    rows = connection.execute(
-        _RECORD,
-        _range(owned)
-        | {
-            "claim": owned.claim,
-            "targets": [v.target_id for v in verdicts],
-            "statuses": [v.status.code for v in verdicts],
-            "waits": [v.wait_s for v in verdicts],
-            "refunds": [v.refund for v in verdicts],
-            "doubts": [v.doubt for v in verdicts],
-            "codes": [v.error_code for v in verdicts],
-            "errors": [v.error for v in verdicts],
-            "provider_ids": [v.provider_message_id for v in verdicts],
-        },
-    ).scalars()
-    moved = Counter(_S.of(code) for code in rows)
+    moved = _write(connection, owned, verdicts, was=_S.SENDING)
     doubtful = sum(v.doubt for v in verdicts if v.status is _S.RETRYING)
     batches.count(connection, owned.ref, _counters(moved) | {"doubtful": doubtful})
     return moved.total()
+
+
+def _write(
+    connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *, was: DeliveryStatus
+) -> Counter[DeliveryStatus]:
+    """Move rows from `was` to what their verdicts say; how many went where."""
+    kinds: dict[tuple[object, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        key = (verdict.status, verdict.refund, verdict.doubt, verdict.error_code, verdict.error)
+        kinds.setdefault(key, []).append(verdict)
+    moved: Counter[DeliveryStatus] = Counter()
+    for alike in kinds.values():
+        first = alike[0]
+        waits = {v.target_id: v.wait_s for v in alike} if first.status is _S.RETRYING else {}
+        written = connection.execute(
+            _RECORD,
+            _range(owned)
+            | {
+                "claim": owned.claim,
+                "was": was.code,
+                "targets": [v.target_id for v in alike],
+                "status": first.status.code,
+                "refund": first.refund,
+                "doubt": first.doubt,
+                "error_code": first.error_code,
+                "error": first.error,
+                "waits": json.dumps(waits),
+                "provider_ids": json.dumps(
+                    {v.target_id: v.provider_message_id for v in alike if v.provider_message_id is not None}
+                ),
+            },
+        )
+        moved[first.status] += written.rowcount
+    return moved
 
 
 _EVIDENCE = text("""
 INSERT INTO evidence (month, message_id, target_id, claim, status, error_code, provider_message_id)
 SELECT :month, :message, o.* FROM unnest(CAST(:targets AS bigint[]), CAST(:claims AS int[]),
     CAST(:statuses AS smallint[]), CAST(:codes AS text[]), CAST(:provider_ids AS text[])) AS o
-""")
-
-_SETTLE_UNKNOWN = text(f"""
-UPDATE deliveries d SET status = o.status, updated_at = now(), error_code = o.code,
-       error = CASE WHEN o.status = {_S.ACCEPTED.code} THEN NULL ELSE d.error END,
-       accepted_at = CASE WHEN o.status = {_S.ACCEPTED.code} THEN now() END, provider_message_id = o.provider_id
-  FROM unnest(CAST(:targets AS bigint[]), CAST(:statuses AS smallint[]), CAST(:codes AS text[]),
-              CAST(:provider_ids AS text[])) AS o(target_id, status, code, provider_id)
- WHERE d.month = :month AND d.message_id = :message AND d.target_id = o.target_id
-   AND d.status = {_S.UNKNOWN.code} AND d.batch_id = :id
-RETURNING d.status
 """)
 
 
@@ -243,7 +259,7 @@ def keep_late(connection: Connection, owned: Lease, verdicts: Sequence[Verdict])
     }
     connection.execute(_EVIDENCE, parameters)
     _lock(connection, owned.ref)
-    settled = Counter(_S.of(code) for code in connection.execute(_SETTLE_UNKNOWN, parameters).scalars())
+    settled = _write(connection, owned, certain, was=_S.UNKNOWN)
     batches.count(connection, owned.ref, _counters(settled) | {"unknown": -settled.total()})
     return settled.total()
 

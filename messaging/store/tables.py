@@ -348,7 +348,6 @@ class Batch(Base):
         Index("batches_due", "due_at", postgresql_where=text("state = 0")),
         Index("batches_leased", "lease_until", postgresql_where=text("state = 1")),
         Index("batches_of_message", "message_id"),
-        Index("batches_open", "message_id", postgresql_where=text("state <> 2")),
         {"postgresql_partition_by": "RANGE (month)"},
     )
 

@@ -1,14 +1,8 @@
 """The SendGrid adapter against the sandbox, over real sockets; what it reports is compared with what arrived."""
 
 import asyncio
-import contextlib
-import json
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -16,66 +10,12 @@ import pytest
 from messaging.channel import Role
 from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.credentials import sendgrid_credentials
-from messaging.local.sandbox.server import serve
-from messaging.message import Attachment, Content, Email
+from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
+from tests.integration.mail_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import sendgrid
-from workers.providers.base import Account, Adapter, Context, Minted, Outgoing, Recipient
+from workers.providers.base import Account, Adapter, Context, Recipient
 from workers.providers.mime import sender_of
-
-ENVELOPE = {"fromEmail": "news@example.org", "fromName": "News"}
-
-
-class NoTokens:
-    """For providers without shared tokens."""
-
-    async def get(self, key: str, mint: Callable[[], Awaitable[Minted]]) -> str:
-        """Never asked."""
-        raise AssertionError(key, mint)
-
-    async def replace(self, key: str, rejected: str, mint: Callable[[], Awaitable[Minted]]) -> str:
-        """Never asked."""
-        raise AssertionError(key, rejected, mint)
-
-
-@contextlib.asynccontextmanager
-async def sandbox(directory: Path) -> AsyncIterator[SandboxAddresses]:
-    """A running sandbox on files in `directory`."""
-    ready: asyncio.Future[SandboxAddresses] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(directory, ready=ready.set_result, stop=stop))
-    try:
-        async with asyncio.timeout(30):
-            while not ready.done():
-                if serving.done():
-                    await serving  # raises why it could not start
-                await asyncio.wait([serving], timeout=0.01)
-        yield ready.result()
-    finally:
-        stop.set()
-        await serving
-
-
-async def arrived(addresses: SandboxAddresses, protocol: str) -> list[dict[str, Any]]:
-    """What the sandbox accepted over `protocol`, in order."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(f"{addresses.control}/record", params={"protocol": protocol})
-    entries = [json.loads(line) for line in answer.text.splitlines()]
-    return [entry for entry in entries if entry["outcome"] == "accepted"]
-
-
-def people(*addresses: str, **settings: Any) -> list[Recipient]:
-    """Deliveries to these addresses; tags begin with something of their own."""
-    run = secrets.token_hex(4)
-    return [
-        Recipient(target_id=n, address=address, tag=f"{run}-{n}", uuid=UUID(int=n), **settings)
-        for n, address in enumerate(addresses)
-    ]
-
-
-def outgoing(content: Content, **visible: tuple[str, ...]) -> Outgoing:
-    """A message with this content."""
-    return Outgoing(message_id="m1", content=content, expires_at=datetime.now(UTC) + timedelta(hours=1), **visible)
 
 
 def opened(addresses: SandboxAddresses, credentials: Mapping[str, object] | None = None) -> Adapter:

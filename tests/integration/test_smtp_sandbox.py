@@ -11,7 +11,7 @@ from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.credentials import smtp_credentials
 from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
-from tests.integration.test_sendgrid_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
+from tests.integration.mail_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import smtp
 from workers.providers.base import Account, Adapter, Context, Recipient
 

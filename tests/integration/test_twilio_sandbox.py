@@ -11,7 +11,7 @@ from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.credentials import twilio_credentials
 from messaging.message import Sms
 from messaging.outcome import Action, Outcome
-from tests.integration.test_sendgrid_sandbox import NoTokens, arrived, outgoing, people, sandbox
+from tests.integration.mail_sandbox import NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import twilio
 from workers.providers.base import Account, Adapter, Context, Recipient
 

@@ -55,6 +55,7 @@ class _Bench:
     said: list[str] = field(default_factory=list)
     changes: int = 0
     interrupted: bool = False
+    hurried: bool = False
 
     def __post_init__(self) -> None:
         self.runner = Runner(
@@ -63,7 +64,7 @@ class _Bench:
             report=lambda name, text: self.said.append(f"{name} {text}"),
             changed=self._note_change,
             interrupted=lambda: self.interrupted,
-            hurry=lambda: False,
+            hurry=lambda: self.hurried,
         )
 
     def _note_change(self) -> None:
@@ -132,6 +133,23 @@ def test_stages_stop_one_after_the_other(bench: _Bench) -> None:
     assert bench.said == ["beat stopped", "push stopped", "postgres stopped"]
     assert bench.runner.pids() == {}
     assert list(bench.directory.glob("*.pid")) == []
+
+
+def test_a_second_signal_waits_for_servers_only(bench: _Bench) -> None:
+    """In a hurry a worker that takes its time is killed at once; a server still closes its files."""
+    slow = (
+        "import pathlib, signal, sys, time\n"
+        "def leave(*_):\n    time.sleep(1)\n    pathlib.Path(sys.argv[1] + '.closed').touch()\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(600)"
+    )
+    for name in ("push", "postgres"):
+        bench.runner.start(bench.part(name, slow))
+    assert bench.runner.wait_ready(["push", "postgres"], timeout_s=15)
+    bench.hurried = True
+    bench.runner.stop_all([("push",), ("postgres",)], timeout_s=15, patient=("postgres",))
+    assert [path.name for path in bench.directory.glob("*.closed")] == ["postgres.made.closed"]
 
 
 def test_a_program_that_does_not_exist_is_an_error_with_its_name(bench: _Bench) -> None:

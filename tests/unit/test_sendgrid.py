@@ -16,8 +16,9 @@ from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Content, Email, Sms
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
+from workers.providers.http1 import lost
 from workers.providers.mime import Mailbox, Sender, mailbox
-from workers.providers.sendgrid import SendgridAdapter, classify, classify_event, lost, open_adapter, personalization
+from workers.providers.sendgrid import SendgridAdapter, classify, classify_event, open_adapter, personalization
 
 SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="News", reply_to=Mailbox("help", "example.org"))
 NOW_S = 1_800_000_000.0
@@ -263,7 +264,7 @@ def test_every_error_of_httpx_says_whether_the_request_may_have_arrived(kind: ty
         raise kind("broken", request=request)
 
     (outcome,) = send(fail, recipients("a@example.com"))
-    assert outcome == lost(kind("broken"))
+    assert outcome == lost(kind("broken"), "SendGrid")
     if kind in NEVER_LEFT:
         assert outcome.action is Action.RETRY
     elif kind is httpx.UnsupportedProtocol:

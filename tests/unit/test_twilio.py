@@ -14,13 +14,13 @@ from messaging.errors import ContentError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Outgoing, Recipient
+from workers.providers.http1 import lost
 from workers.providers.twilio import (
     CALLBACK_CODES,
     TwilioAdapter,
     TwilioSettings,
     classify,
     classify_callback,
-    lost,
     tagged,
 )
 
@@ -208,7 +208,7 @@ def test_every_error_of_httpx_says_whether_the_request_may_have_arrived(kind: ty
         raise kind("broken", request=request)
 
     (outcome,) = send(fail, "+15005550010")
-    assert outcome == lost(kind("broken"))
+    assert outcome == lost(kind("broken"), "Twilio")
     if kind in NEVER_LEFT:
         assert outcome.action is Action.RETRY
     elif kind is httpx.UnsupportedProtocol:

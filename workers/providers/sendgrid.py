@@ -7,10 +7,8 @@ Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +18,12 @@ from typing import cast
 import httpx
 from sendgrid.helpers import mail
 
-from messaging.catalog import kind_of
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.http1 import lost, open_client
+from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.mime import (
     RESERVED,
     Mailbox,
@@ -86,9 +85,9 @@ _PERSONALIZATION = re.compile(r"personalizations\.(\d+)(?:\.(\w+))?")
 _SPLITS = 20
 """Requests made for one call at most while SendGrid names one bad recipient after the other."""
 _PATH = "/v3/mail/send"
+_TITLE = "SendGrid"
 
 _OK, _ACCEPTED, _BAD_REQUEST, _UNAUTHORIZED = 200, 202, 400, 401
-_NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,7 @@ class SendgridAdapter:
         self._sender = sender
         self._client = client
         self._now_s = now_s
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._in_flight = InFlight()
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """What all recipients share, as JSON; raises `ContentError` naming what can't be sent."""
@@ -119,18 +116,14 @@ class SendgridAdapter:
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One request, or a few where an address occurs twice or SendGrid refuses single recipients."""
-        self._in_flight += 1
-        self._idle.clear()
-        try:
+        if self._in_flight.closing:
+            return [CLOSED] * len(recipients)
+        with self._in_flight:
             return await self._send(cast("Prepared", prepared).shared, recipients)
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
 
     async def aclose(self) -> None:
         """Let requests finish, then close the connections."""
-        await self._idle.wait()
+        await self._in_flight.close()
         await self._client.aclose()
 
     async def _send(self, shared: bytes, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
@@ -164,7 +157,7 @@ class SendgridAdapter:
             try:
                 response = await self._post(shared, [entry for _, entry in request])
             except httpx.HTTPError as error:
-                return outcomes | dict.fromkeys((index for index, _ in request), lost(error))
+                return outcomes | dict.fromkeys((index for index, _ in request), lost(error, _TITLE))
             refused = refused_recipients(response.status_code, response.content, len(request))
             if not refused:
                 outcome = classify(response.status_code, response.content, response.headers, self._now_s())
@@ -259,16 +252,6 @@ def refused_recipients(status: int, body: bytes, count: int) -> dict[int, Outcom
     return refused
 
 
-def lost(error: httpx.HTTPError) -> Outcome:
-    """The outcome of a request without a readable answer: not sent if it never left, else unknown."""
-    name = type(error).__name__
-    if isinstance(error, _NOT_SENT_ERRORS):
-        return Outcome(Action.RETRY, code=name, reason="not sent: no connection to SendGrid")
-    if isinstance(error, httpx.UnsupportedProtocol):
-        return Outcome(Action.STOP_PROVIDER, code=name, reason="the endpoint is not an http(s) address: correct it")
-    return Outcome(Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back")
-
-
 def classify_event(event: Mapping[str, object]) -> Outcome:
     """What one object of the event webhook says about its delivery."""
     name = str(event.get("event", ""))
@@ -320,19 +303,5 @@ def open_adapter(account: Account, context: Context) -> Adapter:
     key = str(account.credentials.get("apiKey") or "")
     if not re.fullmatch(r"[!-~]+", key):
         raise SettingsError("The SendGrid provider's apiKey is missing or holds blanks: set the key that begins SG.")
-    tls = ssl.create_default_context()
-    if context.ca_file is not None:
-        try:
-            tls.load_verify_locations(context.ca_file)
-        except OSError as error:
-            raise SettingsError(f"The certificate file {context.ca_file} can't be read: {error}.") from error
-    connections = max(context.connections, context.concurrency)
-    client = httpx.AsyncClient(
-        base_url=context.endpoints.get(account.kind) or kind_of(account.kind).endpoint,
-        headers={"authorization": f"Bearer {key}", "accept": "application/json"},
-        verify=tls,
-        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a server on this machine is no proxy's business
-        timeout=httpx.Timeout(30.0, connect=10.0),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-    )
+    client = open_client(account, context, headers={"authorization": f"Bearer {key}"})
     return SendgridAdapter(sender_of(account.options), client)

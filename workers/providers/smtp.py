@@ -14,13 +14,15 @@ from typing import cast
 
 import aiosmtplib
 
-from messaging.errors import ContentError, SettingsError
+from messaging.errors import ContentError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.mime import Mailbox, Template, date_source, mailbox, render
 from workers.providers.smtp_pool import Pool
 from workers.providers.smtp_replies import Stage, classify, lost, scrub
 from workers.providers.smtp_settings import Host, Security, SmtpSettings, settings_of
+from workers.providers.tls import client_context
 
 MESSAGES_PER_CONNECTION = 100
 """Then a new one: servers count messages per connection, and relays balance by connection."""
@@ -141,6 +143,7 @@ class SmtpAdapter:
         self._settings = settings
         self._tls = tls
         self._date = date_source()
+        self._in_flight = InFlight()
         self._pool: Pool[Session] = Pool(self._open, size=connections, max_uses=MESSAGES_PER_CONNECTION, idle_s=IDLE_S)
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
@@ -151,12 +154,16 @@ class SmtpAdapter:
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One transaction per recipient, as many at a time as there are connections."""
         message = cast("Prepared", prepared)
-        if len(recipients) == 1:
-            return [await self._send_one(message, recipients[0])]
-        return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+        if self._in_flight.closing:
+            return [CLOSED] * len(recipients)
+        with self._in_flight:
+            if len(recipients) == 1:
+                return [await self._send_one(message, recipients[0])]
+            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
 
     async def aclose(self) -> None:
         """Let transactions finish, then QUIT."""
+        await self._in_flight.close()
         await self._pool.aclose()
 
     async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
@@ -286,11 +293,6 @@ def _final(reply: aiosmtplib.SMTPResponse) -> tuple[Outcome, bool]:
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an SMTP account; raises `SettingsError` naming what is missing."""
-    tls = ssl.create_default_context()
-    if context.ca_file is not None:
-        try:
-            tls.load_verify_locations(context.ca_file)
-        except OSError as error:
-            raise SettingsError(f"The certificate file {context.ca_file} can't be read: {error}.") from error
     settings = settings_of(account, context.endpoints)
-    return SmtpAdapter(settings, tls, connections=max(1, context.connections, context.concurrency))
+    connections = max(1, context.connections, context.concurrency)
+    return SmtpAdapter(settings, client_context(context.ca_file), connections=connections)

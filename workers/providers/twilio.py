@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from messaging.catalog import kind_of
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Sms
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.http1 import lost, open_client
+from workers.providers.in_flight import CLOSED, InFlight
 
 BODY_LIMIT = 1600
 """Characters: https://www.twilio.com/docs/api/errors/21617"""
@@ -116,7 +116,7 @@ _BY_STATUS: Mapping[int, tuple[Action, str]] = {
 _PHONE = re.compile(r"\+[1-9]\d{1,14}\Z")
 _DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}\Z")
-_NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_TITLE = "Twilio"
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,7 @@ class TwilioAdapter:
         self._settings = settings
         self._client = client
         self._now = now
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._in_flight = InFlight()
         self._path = f"/2010-04-01/Accounts/{quote(settings.account_sid, safe='')}/Messages.json"
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
@@ -175,18 +173,14 @@ class TwilioAdapter:
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One request per recipient, side by side."""
         message = cast("Prepared", prepared)
-        self._in_flight += 1
-        self._idle.clear()
-        try:
+        if self._in_flight.closing:
+            return [CLOSED] * len(recipients)
+        with self._in_flight:
             return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
 
     async def aclose(self) -> None:
         """Let requests finish, then close the connections."""
-        await self._idle.wait()
+        await self._in_flight.close()
         await self._client.aclose()
 
     async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
@@ -203,7 +197,7 @@ class TwilioAdapter:
                 headers={"content-type": "application/x-www-form-urlencoded"},
             )
         except httpx.HTTPError as error:
-            return lost(error)
+            return lost(error, _TITLE)
         return classify(response.status_code, response.content, response.headers)
 
 
@@ -234,16 +228,6 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         action, meaning = Action.REJECT_MESSAGE, f"refused: {said}" if said else "refused"
     delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
     return Outcome(action, code=code or str(status), reason=meaning, retry_after_s=delay_s)
-
-
-def lost(error: httpx.HTTPError) -> Outcome:
-    """The outcome of a request without a readable answer: not sent if it never left, else unknown."""
-    name = type(error).__name__
-    if isinstance(error, _NOT_SENT_ERRORS):
-        return Outcome(Action.RETRY, code=name, reason="not sent: no connection to Twilio")
-    if isinstance(error, httpx.UnsupportedProtocol):
-        return Outcome(Action.STOP_PROVIDER, code=name, reason="the endpoint is not an http(s) address: correct it")
-    return Outcome(Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back")
 
 
 def classify_callback(status: str, error_code: str = "") -> Outcome:
@@ -281,25 +265,7 @@ def open_adapter(account: Account, context: Context) -> Adapter:
         sender=_text(account.options, "from"),
         status_callback=str(account.options.get("statusCallback") or ""),
     )
-    tls = ssl.create_default_context()
-    if context.ca_file is not None:
-        try:
-            tls.load_verify_locations(context.ca_file)
-        except OSError as error:
-            raise SettingsError(f"The certificate file {context.ca_file} can't be read: {error}.") from error
-    connections = max(context.connections, context.concurrency)
-    client = httpx.AsyncClient(
-        base_url=context.endpoints.get(account.kind) or kind_of(account.kind).endpoint,
-        auth=(settings.account_sid, settings.auth_token),
-        headers={"accept": "application/json"},
-        verify=tls,
-        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a server on this machine is no proxy's business
-        timeout=httpx.Timeout(30.0, connect=10.0),
-        # Kept for 5 s idle (the default): a message sent into a connection the other side has closed is unknown,
-        # and an unknown text message is not sent again.
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-    )
-    return TwilioAdapter(settings, client)
+    return TwilioAdapter(settings, open_client(account, context, auth=(settings.account_sid, settings.auth_token)))
 
 
 def _text(values: Mapping[str, object], name: str) -> str:

@@ -50,7 +50,6 @@ def upgrade() -> None:
     op.create_index("batches_due", "batches", ["due_at"], unique=False, postgresql_where=sa.text("state = 0"))
     op.create_index("batches_leased", "batches", ["lease_until"], unique=False, postgresql_where=sa.text("state = 1"))
     op.create_index("batches_of_message", "batches", ["message_id"], unique=False)
-    op.create_index("batches_open", "batches", ["message_id"], unique=False, postgresql_where=sa.text("state <> 2"))
     op.create_table(
         "dead_verdicts",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -377,7 +376,6 @@ def downgrade() -> None:
     op.drop_table("deliveries")
     op.drop_index("dead_verdicts_by_time", table_name="dead_verdicts")
     op.drop_table("dead_verdicts")
-    op.drop_index("batches_open", table_name="batches", postgresql_where=sa.text("state <> 2"))
     op.drop_index("batches_of_message", table_name="batches")
     op.drop_index("batches_leased", table_name="batches", postgresql_where=sa.text("state = 1"))
     op.drop_index("batches_due", table_name="batches", postgresql_where=sa.text("state = 0"))

@@ -1,0 +1,12 @@
+"""`make bench`: every benchmark, one after the other, in one run on one machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("benchmarks.http2_client", "benchmarks.end_to_end")
+
+for name in BENCHMARKS:
+    print(f"== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", name, *sys.argv[1:]], check=True)

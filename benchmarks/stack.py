@@ -1,0 +1,119 @@
+"""The servers and workers a benchmark runs against, on a fresh directory, gone when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from messaging.local.free_ports import free_ports
+from messaging.local.postgres import Postgres
+from messaging.local.valkey import Valkey
+from messaging.store.migrate import upgrade
+
+SECRET = "benchmark " * 4
+_START_S = 60.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where they listen, and what workers need in their environment."""
+
+    directory: Path
+    database_url: str
+    broker_url: str
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a worker."""
+        return (
+            {name: value for name, value in os.environ.items() if not name.startswith("MESSAGING_")}
+            | {
+                "MESSAGING_DATABASE_URL": self.database_url,
+                "MESSAGING_BROKER_URL": self.broker_url,
+                "MESSAGING_SECRET_KEY": SECRET,
+            }
+            | more
+        )
+
+
+@contextlib.contextmanager
+def servers() -> Iterator[Servers]:
+    """A durable PostgreSQL, migrated, and a Valkey."""
+    with tempfile.TemporaryDirectory(prefix="heliograph-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        postgres_port, valkey_port = free_ports(2)
+        postgres = Postgres(directory, port=postgres_port, log=directory / "postgres.log")
+        valkey = Valkey(directory, port=valkey_port, log=directory / "valkey.log")
+        with contextlib.ExitStack() as stack:
+            for server in (postgres, valkey):
+                process = server.start()
+                stack.callback(server.stop, process)
+                _wait(server.ready, f"{type(server).__name__} to answer")
+            stack.callback(postgres.destroy)
+            url = postgres.create_database("bench")
+            upgrade(url)
+            yield Servers(directory, url, valkey.url())
+
+
+@contextlib.contextmanager
+def workers(found: Servers, roles: Mapping[str, Sequence[str]], **environment: str) -> Iterator[dict[str, int]]:
+    """Celery processes by name (`roles`: name → arguments after `celery -A workers.app`); name → pid once ready."""
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    logs = found.directory / "logs"
+    logs.mkdir(exist_ok=True)
+    try:
+        for name, arguments in roles.items():
+            ready = found.directory / f"{name}.ready"
+            with (logs / f"{name}.log").open("ab") as log:
+                running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "celery", "-A", "workers.app", *arguments],
+                    env=found.environment(MESSAGING_READY_FILE=str(ready), **environment),
+                    stdout=log,
+                    stderr=log,
+                )
+        for name, arguments in roles.items():
+            if arguments[0] == "worker":
+                _wait((found.directory / f"{name}.ready").exists, f"{name} to be ready")
+        yield {name: process.pid for name, process in running.items()}
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds that a process and its children used so far."""
+    ticks = 0
+    for each in [pid, *_children(pid)]:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in tasks.read_text().split()]
+    return found + [grandchild for child in found for grandchild in _children(child)]
+
+
+def _wait(done: object, what: str) -> None:
+    assert callable(done)
+    deadline = time.monotonic() + _START_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Waited {_START_S:.0f} s for {what}.")
+        time.sleep(0.05)

@@ -1,0 +1,68 @@
+"""The command line: `messaging --help`. Each command imports what it needs, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from messaging.cli import message, provider, send, stack, subscribe, suppress, tail, target, topic, user
+from messaging.errors import MessagingError
+
+app = typer.Typer(
+    name="messaging",
+    help="Send push, email and SMS, and see what became of every recipient.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stack.register(app)
+app.add_typer(provider.app, name="provider", help="Accounts at APNs, FCM, SendGrid, an SMTP server, Twilio.")
+app.add_typer(user.app, name="user", help="People.")
+app.add_typer(target.app, name="target", help="Addresses: device tokens, email addresses, phone numbers.")
+app.add_typer(topic.app, name="topic", help="Named gatherings of targets.")
+subscribe.register(app)
+app.add_typer(send.app, name="send", help="Send a push, an email or an SMS.")
+message.register(app)
+tail.register(app)
+app.add_typer(suppress.app, name="suppress", help="Addresses that must not be written to.")
+
+
+def main() -> None:
+    """Run the command line. 0: done, 1: failed with one line on stderr, 2: wrong usage."""
+    try:
+        app(prog_name="messaging")
+    except MessagingError as error:
+        _fail(str(error))
+    except TimeoutError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # the reader of our output (`head`) has gone: nothing is wrong, and nothing can be printed any more
+        sys.stdout = None
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.filename or 'input'}: {error.strerror or error}. Check the path and its owner.")
+    except Exception as error:
+        from sqlalchemy.exc import OperationalError, ProgrammingError
+
+        if isinstance(error, OperationalError):
+            _fail(
+                f"Can't reach the database: {_first_line(error.orig)}. Is it running? Start it, or check the address."
+            )
+        if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
+            _fail(f"The database has no tables yet ({_first_line(error.orig)}). Run `messaging migrate`.")
+        raise
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def _fail(sentence: str) -> None:
+    print(f"messaging: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

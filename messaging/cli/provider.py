@@ -1,0 +1,224 @@
+"""`messaging provider …`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from messaging.catalog import KINDS, ProviderKind, kind_of
+from messaging.channel import Channel
+from messaging.cli.connection import connect
+from messaging.cli.options import After, DataDir, Json, Limit
+from messaging.cli.output import note, print_fields, print_json, print_table
+from messaging.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from messaging.store.providers import ProviderView
+
+app = typer.Typer(no_args_is_help=True)
+
+Kind = Annotated[str, typer.Argument(help="Kind of provider; `messaging provider kinds` lists them.")]
+ProviderId = Annotated[str, typer.Argument(help="Id of the provider.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A credential or option.", show_default=False)
+]
+SetFile = Annotated[
+    list[str] | None,
+    typer.Option("--set-file", metavar="NAME=FILE", help="One whose value is a file's text.", show_default=False),
+]
+SetEnv = Annotated[
+    list[str] | None,
+    typer.Option("--set-env", metavar="NAME=VARIABLE", help="One from the environment.", show_default=False),
+]
+Priority = Annotated[int | None, typer.Option("--priority", help="Lower is tried first.", show_default=False)]
+Name = Annotated[str | None, typer.Option("--name", help="Name for people.", show_default=False)]
+
+
+@app.command()
+def kinds(*, json: Json = False) -> None:
+    """List the kinds of provider, with the credentials and options of each."""
+    if json:
+        print_json([_kind(kind) for kind in KINDS.values()])
+        return
+    rows = (
+        (
+            kind.name,
+            kind.channel,
+            " ".join(field.name + ("" if field.required else "?") for field in (*kind.credentials, *kind.options)),
+        )
+        for kind in KINDS.values()
+    )
+    print_table(("KIND", "CHANNEL", "CREDENTIALS AND OPTIONS (? = may be left out)"), rows, empty="")
+
+
+@app.command()
+def add(
+    kind: Kind,
+    *,
+    provider_id: Annotated[str | None, typer.Option("--id", help="Id; made up when left out.")] = None,
+    name: Name = None,
+    values: Set = None,
+    files: SetFile = None,
+    variables: SetEnv = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Don't use it yet.")] = False,
+    priority: Priority = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Add a provider; it is enabled when nothing required is missing."""
+    fields = _fields(kind_of(kind), values, files, variables)
+    with connect(data_dir) as messaging:
+        provider = messaging.providers.create(
+            kind,
+            provider_id=provider_id,
+            name=name,
+            enabled=False if disabled else None,
+            priority=priority or 0,
+            **fields,
+        )
+    _show(provider, json=json)
+    if provider.missing:
+        note(f"It is disabled: {', '.join(provider.missing)} missing. Add with `messaging provider update`.")
+
+
+@app.command("list")
+def list_(*, limit: Limit = 100, after: After = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """List the providers."""
+    with connect(data_dir) as messaging:
+        found = messaging.providers.list(limit=limit, after=after)
+    if json:
+        print_json(found)
+        return
+    rows = ((p.id, p.kind, p.channel, p.name, p.enabled, p.priority, p.stopped_reason) for p in found)
+    print_table(
+        ("ID", "KIND", "CHANNEL", "NAME", "ENABLED", "PRIORITY", "STOPPED BECAUSE"),
+        rows,
+        empty="No providers. Add one with `messaging provider add`.",
+    )
+
+
+@app.command()
+def show(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show a provider, without its secrets."""
+    with connect(data_dir) as messaging:
+        _show(messaging.providers.get(provider_id), json=json)
+
+
+@app.command()
+def enable(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Enable a provider, and start it again where it was stopped."""
+    with connect(data_dir) as messaging:
+        _show(messaging.providers.enable(provider_id), json=json)
+
+
+@app.command()
+def disable(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Disable a provider: nothing new goes through it."""
+    with connect(data_dir) as messaging:
+        _show(messaging.providers.disable(provider_id), json=json)
+
+
+@app.command()
+def update(
+    provider_id: ProviderId,
+    *,
+    name: Name = None,
+    values: Set = None,
+    files: SetFile = None,
+    variables: SetEnv = None,
+    priority: Priority = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Change a provider: what is named is replaced, the rest stays."""
+    with connect(data_dir) as messaging:
+        kind = kind_of(messaging.providers.get(provider_id).kind)
+        fields = _fields(kind, values, files, variables)
+        _show(messaging.providers.update(provider_id, name=name, priority=priority, **fields), json=json)
+
+
+@app.command()
+def delete(provider_id: ProviderId, *, data_dir: DataDir = None) -> None:
+    """Remove a provider; its targets fall back to the first of the channel."""
+    with connect(data_dir) as messaging:
+        messaging.providers.delete(provider_id)
+    note(f"Provider {provider_id} is gone.")
+
+
+def _fields(
+    kind: ProviderKind, values: Sequence[str] | None, files: Sequence[str] | None, variables: Sequence[str] | None
+) -> dict[str, Any]:
+    given: dict[str, str] = {}
+    for option, pairs in (("--set", values), ("--set-file", files), ("--set-env", variables)):
+        for pair in pairs or ():
+            name, equals, value = pair.partition("=")
+            if not equals or not name:
+                raise InvalidArgumentError(option, f"'{name}' is no NAME=VALUE")
+            if option == "--set-file":
+                value = Path(value).read_text(encoding="utf-8")
+            elif option == "--set-env":
+                if value not in os.environ:
+                    raise InvalidArgumentError(option, f"the environment has no variable {value}")
+                value = os.environ[value]
+            given[name] = value
+    return {name: _typed(kind, name, value) for name, value in given.items()}
+
+
+def _typed(kind: ProviderKind, name: str, value: str) -> object:
+    field = kind.field(name)
+    if field is None or field.type in {str, dict}:
+        return value
+    if field.type is bool:
+        words: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if value.casefold() not in words:
+            raise InvalidArgumentError(name, "is true or false")
+        return words[value.casefold()]
+    try:
+        return int(value)
+    except ValueError:
+        raise InvalidArgumentError(name, "is a whole number") from None
+
+
+def _show(provider: ProviderView, *, json: bool) -> None:
+    if json:
+        print_json(provider)
+        return
+    print_fields(
+        {
+            "id": provider.id,
+            "kind": provider.kind,
+            "channel": Channel(provider.channel),
+            "name": provider.name,
+            "enabled": provider.enabled,
+            "priority": provider.priority,
+            **provider.credentials,
+            **dict.fromkeys(provider.secrets_set, "(set)"),
+            **provider.options,
+            **({"missing": provider.missing} if provider.missing else {}),
+            **({"stopped because": provider.stopped_reason} if provider.stopped_reason else {}),
+        }
+    )
+
+
+def _kind(kind: ProviderKind) -> dict[str, Any]:
+    return {
+        "name": kind.name,
+        "channel": kind.channel,
+        "title": kind.title,
+        "documentation": kind.documentation,
+        "fields": [
+            {
+                "name": field.name,
+                "type": field.type.__name__,
+                "required": field.required,
+                "secret": field.secret,
+                "default": field.default,
+                "help": field.help,
+            }
+            for field in (*kind.credentials, *kind.options)
+        ],
+    }

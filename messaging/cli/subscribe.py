@@ -1,0 +1,119 @@
+"""`messaging subscribe` and `unsubscribe`: targets by id, or a whole file."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from messaging.channel import Channel
+from messaging.cli.connection import connect
+from messaging.cli.options import DataDir, Json
+from messaging.cli.output import note, plain, print_json, progress_bar
+from messaging.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from messaging.store.bulk_subscribe import BulkProgress, BulkResult
+
+REJECTED_SHOWN = 20
+
+TopicId = Annotated[str, typer.Argument(help="Id of the topic.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(subscribe)
+    app.command()(unsubscribe)
+
+
+def subscribe(
+    topic_id: TopicId,
+    target_ids: Annotated[list[str] | None, typer.Argument(metavar="TARGET...", show_default=False)] = None,
+    *,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="File (- is stdin) whose first line names email, phone, token or target_id, and any of user_id,"
+            " name, provider.",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a line was rejected.")] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Subscribe targets to a topic; from a file, users and targets are made where they are missing."""
+    if (csv is None) == (not target_ids):
+        raise InvalidArgumentError("TARGET", "name targets, or a file with --csv")
+    if csv is not None:
+        _from_file(topic_id, csv, data_dir, strict=strict, json=json)
+        return
+    with connect(data_dir) as messaging:
+        created = messaging.topics.subscribe(topic_id, *(target_ids or ()))
+    if json:
+        print_json({"created": created, "existing": len(set(target_ids or ())) - created})
+    else:
+        note(f"{created:,} subscribed, {len(set(target_ids or ())) - created:,} had been already.")
+
+
+def unsubscribe(
+    topic_id: TopicId,
+    target_ids: Annotated[list[str], typer.Argument(metavar="TARGET...")],
+    *,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Take targets out of a topic."""
+    with connect(data_dir) as messaging:
+        gone = messaging.topics.unsubscribe(topic_id, *target_ids)
+    if json:
+        print_json({"unsubscribed": gone})
+    else:
+        note(f"{gone:,} unsubscribed.")
+
+
+def _from_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool, json: bool) -> None:
+    from messaging.client.csv_rows import read_rows
+
+    with ExitStack() as open_:
+        size = None if str(csv) == "-" else csv.stat().st_size
+        file: TextIO = sys.stdin if size is None else open_.enter_context(csv.open(encoding="utf-8-sig", newline=""))
+        messaging = open_.enter_context(connect(data_dir))
+        channel, rows = read_rows(file)
+        progress, task = progress_bar(f"Subscribing to {topic_id}")
+        open_.enter_context(progress)
+
+        def moved(so_far: BulkProgress) -> None:
+            elapsed_s = progress.tasks[0].elapsed or 0
+            rate = f"{so_far.rows / elapsed_s:,.0f} rows/s" if elapsed_s else ""
+            rejected = f", {so_far.rejected:,} rejected" if so_far.rejected else ""
+            progress.update(task, completed=so_far.rows, rate=rate + rejected)
+
+        try:
+            result = messaging.topics.subscribe_many(topic_id, rows, channel=channel, progress=moved)
+        except UnicodeDecodeError as error:
+            raise InvalidArgumentError(
+                "--csv", f"is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8"
+            ) from None
+    _report(result, channel, json=json)
+    if strict and result.rejected_total:
+        raise typer.Exit(1)
+
+
+def _report(result: BulkResult, channel: Channel | None, *, json: bool) -> None:
+    if json:
+        print_json({**plain(result), "channel": channel, "rows": result.rows, "rows_per_s": round(result.rows_per_s)})
+        return
+    note(
+        f"{result.rows:,} rows in {result.seconds:.1f} s ({result.rows_per_s:,.0f} rows/s):"
+        f" {result.created:,} subscribed, {result.existing:,} had been already, {result.rejected_total:,} rejected."
+    )
+    for line, reason in result.rejected[:REJECTED_SHOWN]:
+        note(f"  line {line}: {reason}")
+    hidden = result.rejected_total - REJECTED_SHOWN
+    if hidden > 0:
+        note(f"  and {hidden:,} more; --json lists them.")

@@ -1,0 +1,26 @@
+"""Times as people type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from messaging.errors import InvalidArgumentError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_time(value: str, *, argument: str, now: datetime | None = None) -> datetime:
+    """`2026-11-24T09:00` (local time unless it names a zone), or `+90s`, `+15m`, `+2h`, `+1d` from now.
+
+    Raises `InvalidArgumentError`.
+    """
+    start = now or datetime.now().astimezone()
+    relative = re.fullmatch(r"\+(\d{1,9})([smhd])", value.strip())
+    if relative:
+        return start + timedelta(seconds=int(relative[1]) * _UNITS[relative[2]])
+    try:
+        at = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise InvalidArgumentError(argument, f"'{value}' is no time; write 2026-11-24T09:00, or +15m") from None
+    return at if at.tzinfo is not None else at.astimezone()

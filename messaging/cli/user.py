@@ -1,0 +1,81 @@
+"""`messaging user …`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from messaging.cli.connection import connect
+from messaging.cli.options import After, DataDir, Json, Limit
+from messaging.cli.output import note, plain, print_fields, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+UserId = Annotated[str, typer.Argument(help="Id of the user.")]
+
+
+@app.command()
+def add(
+    user_id: Annotated[str | None, typer.Argument(help="Id; made up when left out.", show_default=False)] = None,
+    *,
+    name: Annotated[str, typer.Option("--name", help="Name for people.")] = "",
+    email: Annotated[str | None, typer.Option("--email", help="Becomes an email target.")] = None,
+    phone: Annotated[str | None, typer.Option("--phone", help="With country code; becomes an SMS target.")] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Add a user, with targets for the addresses."""
+    with connect(data_dir) as messaging:
+        user = messaging.users.create(user_id, name=name, email=email, phone=phone)
+    if json:
+        print_json(user)
+    else:
+        print(user.id)
+
+
+@app.command("list")
+def list_(
+    *,
+    search: Annotated[str | None, typer.Option("--search", help="In id, name, email and phone.")] = None,
+    limit: Limit = 100,
+    after: After = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """List users, oldest first."""
+    with connect(data_dir) as messaging:
+        found = messaging.users.list(search=search, limit=limit, after=after)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "NAME", "EMAIL", "PHONE", "CREATED"),
+        ((u.id, u.name, u.email, u.phone, u.created_at) for u in found),
+        empty="No users. Add one with `messaging user add`.",
+    )
+
+
+@app.command()
+def show(user_id: UserId, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show a user and its targets."""
+    with connect(data_dir) as messaging:
+        user = messaging.users.get(user_id)
+        targets = messaging.targets.list(user_id=user_id)
+    if json:
+        print_json({**plain(user), "targets": plain(targets)})
+        return
+    print_fields({"id": user.id, "name": user.name, "created": user.created_at})
+    print_table(
+        ("TARGET", "CHANNEL", "ADDRESS", "PROVIDER", "EXPIRED"),
+        ((t.id, t.channel, t.identifier, t.provider_id, t.expired) for t in targets),
+        empty="No targets.",
+    )
+
+
+@app.command()
+def delete(user_id: UserId, *, data_dir: DataDir = None) -> None:
+    """Remove a user, its targets and subscriptions."""
+    with connect(data_dir) as messaging:
+        messaging.users.delete(user_id)
+    note(f"User {user_id} is gone.")
