@@ -18,7 +18,7 @@ class TaskName(StrEnum):
     FANOUT = "messaging.fanout"
     DELIVER = "messaging.deliver"
     SWEEP = "messaging.sweep"
-    PREPARE_MONTHS = "messaging.prepare_months"
+    HOUSEKEEPING = "messaging.housekeeping"
 
 
 SEND_TASK = {

@@ -31,7 +31,7 @@ app.conf.update(
     worker_hijack_root_logger=True,
     task_routes={
         TaskName.SWEEP: {"queue": Queue.SWEEP},
-        TaskName.PREPARE_MONTHS: {"queue": Queue.SWEEP},
+        TaskName.HOUSEKEEPING: {"queue": Queue.SWEEP},
         TaskName.CANCEL: {"queue": Queue.INTAKE_HIGH},
     },
     beat_schedule={
@@ -41,7 +41,7 @@ app.conf.update(
             # sweeps that piled up while no worker ran would do the same work again
             "options": {"expires": max(10.0, settings.sweep_every_s * 5), "ignore_result": True},
         },
-        "prepare-months": {"task": TaskName.PREPARE_MONTHS, "schedule": 6 * 3600.0},
+        "housekeeping": {"task": TaskName.HOUSEKEEPING, "schedule": 6 * 3600.0},
     },
     beat_schedule_filename=str(settings.beat_file or "celerybeat-schedule"),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError
 
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
@@ -62,6 +63,7 @@ class RefusedError(MessagingError):
 def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> Taken:
     """The message a task became; a repeated task is the same message. Raises `RefusedError`."""
     public_id = _message_id(task)
+    reason: MessagingError
     try:
         with engine.begin() as connection:
             return _accept(connection, vault, settings, task, public_id)
@@ -70,6 +72,9 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
     except MessagingError as error:
         _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(error))
         reason = error
+    except (DataError, UnicodeError):  # its own text would repeat the value
+        reason = InvalidArgumentError("kwargs", "hold a character that can't be stored: NUL, or half a surrogate pair")
+        _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(reason))
     try:
         with engine.begin() as connection:
             project_id = projects.find(connection, _queue_project(task.queue, settings))

@@ -16,7 +16,7 @@ from messaging.producer import fanout_hint
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, dead_targets, expansion, finishing, ledger, partitions
+from messaging.store import batches, dead_targets, expansion, finishing, ledger, partitions, retention
 from messaging.store.batches import BatchRef, Hint
 from messaging.wire import deliver_queue
 
@@ -90,7 +90,11 @@ def _close_ended(connection: Connection) -> int:
     return len(ended)
 
 
-def prepare_months(engine: Engine) -> None:
-    """Create the partitions of the coming months; run once a day."""
+def keep_house(engine: Engine, settings: Settings) -> retention.Forgotten:
+    """Create the partitions of the coming months and drop those past retention; a few times a day."""
     with engine.begin() as connection:
         partitions.ensure_partitions(connection)
+        forgotten = retention.forget(connection, retention_days=settings.retention_days)
+    if forgotten.months or forgotten.keys:
+        _log.info("Forgot what was old.", months=[str(month) for month in forgotten.months], keys=forgotten.keys)
+    return forgotten

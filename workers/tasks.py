@@ -126,10 +126,11 @@ def sweep() -> None:
     sweeping.sweep(wired.engine, wired.settings, wired.publisher)
 
 
-@app.task(name=TaskName.PREPARE_MONTHS, ignore_result=True, acks_late=False)
-def prepare_months() -> None:
-    """Create the partitions of the coming months."""
-    sweeping.prepare_months(wiring().engine)
+@app.task(name=TaskName.HOUSEKEEPING, ignore_result=True, acks_late=False)
+def housekeeping() -> None:
+    """Create the months to come, forget those long past."""
+    wired = wiring()
+    sweeping.keep_house(wired.engine, wired.settings)
 
 
 def revoke(state: Any, task_id: Any, **_: Any) -> dict[str, str]:  # noqa: ANN401  Celery's signature

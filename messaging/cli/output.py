@@ -9,6 +9,8 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+_PIPED_WIDTH = 1000
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -48,9 +50,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if not table.row_count:
         note(empty)
         return
-    console = Console(soft_wrap=False, highlight=False)
     # piped, a line is one row however long it is
-    console.print(table, width=None if console.is_terminal else 400)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

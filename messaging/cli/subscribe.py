@@ -16,6 +16,7 @@ from messaging.cli.output import note, plain, print_json, progress_bar
 from messaging.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from messaging.client.messaging import Messaging
     from messaging.store.bulk_subscribe import BulkProgress, BulkResult
 
 REJECTED_SHOWN = 20
@@ -77,24 +78,11 @@ def unsubscribe(
 
 
 def _from_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool, json: bool) -> None:
-    from messaging.client.csv_rows import read_rows
-
     with ExitStack() as open_:
-        size = None if str(csv) == "-" else csv.stat().st_size
-        file: TextIO = sys.stdin if size is None else open_.enter_context(csv.open(encoding="utf-8-sig", newline=""))
+        file: TextIO = sys.stdin if str(csv) == "-" else open_.enter_context(csv.open(encoding="utf-8-sig", newline=""))
         messaging = open_.enter_context(connect(data_dir))
-        channel, rows = read_rows(file)
-        progress, task = progress_bar(f"Subscribing to {topic_id}")
-        open_.enter_context(progress)
-
-        def moved(so_far: BulkProgress) -> None:
-            elapsed_s = progress.tasks[0].elapsed or 0
-            rate = f"{so_far.rows / elapsed_s:,.0f} rows/s" if elapsed_s else ""
-            rejected = f", {so_far.rejected:,} rejected" if so_far.rejected else ""
-            progress.update(task, completed=so_far.rows, rate=rate + rejected)
-
         try:
-            result = messaging.topics.subscribe_many(topic_id, rows, channel=channel, progress=moved)
+            channel, result = _subscribe_rows(messaging, topic_id, file)
         except UnicodeDecodeError as error:
             raise InvalidArgumentError(
                 "--csv", f"is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8"
@@ -102,6 +90,22 @@ def _from_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool,
     _report(result, channel, json=json)
     if strict and result.rejected_total:
         raise typer.Exit(1)
+
+
+def _subscribe_rows(messaging: Messaging, topic_id: str, file: TextIO) -> tuple[Channel | None, BulkResult]:
+    from messaging.client.csv_rows import read_rows
+
+    channel, rows = read_rows(file)
+    progress, task = progress_bar(f"Subscribing to {topic_id}")
+
+    def moved(so_far: BulkProgress) -> None:
+        elapsed_s = progress.tasks[0].elapsed or 0
+        rate = f"{so_far.rows / elapsed_s:,.0f} rows/s" if elapsed_s else ""
+        rejected = f", {so_far.rejected:,} rejected" if so_far.rejected else ""
+        progress.update(task, completed=so_far.rows, rate=rate + rejected)
+
+    with progress:
+        return channel, messaging.topics.subscribe_many(topic_id, rows, channel=channel, progress=moved)
 
 
 def _report(result: BulkResult, channel: Channel | None, *, json: bool) -> None:

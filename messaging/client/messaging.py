@@ -16,6 +16,7 @@ from messaging.client.suppressions import Suppressions
 from messaging.client.targets import Targets
 from messaging.client.topics import Topics
 from messaging.client.users import Users
+from messaging.client.words import optional_word
 from messaging.content import check_content
 from messaging.message import Content
 from messaging.producer import SendRequest, accept
@@ -103,8 +104,8 @@ class Messaging:
             bcc=tuple(bcc),
             scheduled_at=scheduled_at,
             expires_at=expires_at,
-            on_unknown=None if on_unknown is None else OnUnknown(on_unknown),
-            lane=None if lane is None else Lane(lane),
+            on_unknown=optional_word(OnUnknown, "on_unknown", on_unknown),
+            lane=optional_word(Lane, "lane", lane),
             id=id,
             idempotency_key=idempotency_key,
             draft=draft,
@@ -155,7 +156,7 @@ class Messaging:
                 connection,
                 self._session.project_id,
                 message_id,
-                status=None if status is None else DeliveryStatus(status),
+                status=optional_word(DeliveryStatus, "status", status),
                 after=after or 0,
                 limit=limit,
             )

@@ -8,6 +8,7 @@ from typing import Any
 from messaging.catalog import kind_of
 from messaging.channel import Channel
 from messaging.client.session import Session
+from messaging.client.words import optional_word
 from messaging.store import provider_fields, providers
 from messaging.store.providers import ProviderView
 
@@ -62,7 +63,7 @@ class Providers:
                 connection,
                 self._session.vault,
                 self._session.project_id,
-                channel=None if channel is None else Channel(channel),
+                channel=optional_word(Channel, "channel", channel),
                 after=after,
                 limit=limit,
             )

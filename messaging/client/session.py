@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from messaging.vault import Vault
 if TYPE_CHECKING:
     from messaging.publish import Publisher
 
+
+# The standard library's logging: a library must not print on its host's stdout, as structlog does unless configured.
+_log = logging.getLogger(__name__)
 
 NO_BROKER = "memory://"
 """A client that publishes no hints: the sweep finds what it committed."""
@@ -58,7 +62,10 @@ class Session:
                 from messaging.publish import Publisher  # noqa: PLC0415  Celery, only for those who send
 
                 self._publisher = Publisher(self.settings)
-        self._publisher.publish(hints)
+        try:
+            self._publisher.publish(hints)
+        except Exception as error:  # noqa: BLE001  the message is committed: an error here would have it sent twice
+            _log.warning("A hint was not published (%s); the sweep will find the work.", type(error).__name__)
 
     def close(self) -> None:
         """Close every connection."""

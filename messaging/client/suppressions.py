@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from messaging.channel import Channel
 from messaging.client.session import Session
+from messaging.client.words import optional_word, word
 from messaging.store import suppressions
 from messaging.store.suppressions import Scope, SuppressionView
 
@@ -25,9 +26,9 @@ class Suppressions:
                 connection,
                 self._session.vault,
                 self._session.project_id,
-                channel=Channel(channel),
+                channel=word(Channel, "channel", channel),
                 address=address,
-                scope=Scope(scope),
+                scope=word(Scope, "scope", scope),
                 reason=reason,
             )
 
@@ -38,7 +39,7 @@ class Suppressions:
                 connection,
                 self._session.vault,
                 self._session.project_id,
-                channel=Channel(channel),
+                channel=word(Channel, "channel", channel),
                 address=address,
             )
 
@@ -50,7 +51,7 @@ class Suppressions:
             return suppressions.page(
                 connection,
                 self._session.project_id,
-                channel=None if channel is None else Channel(channel),
+                channel=optional_word(Channel, "channel", channel),
                 limit=limit,
                 offset=offset,
             )
@@ -62,6 +63,6 @@ class Suppressions:
                 connection,
                 self._session.vault,
                 self._session.project_id,
-                channel=Channel(channel),
+                channel=word(Channel, "channel", channel),
                 address=address,
             )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from messaging.channel import Channel
 from messaging.client.session import Session
+from messaging.client.words import optional_word, word
 from messaging.store import targets
 from messaging.store.targets import TargetView
 
@@ -32,7 +33,7 @@ class Targets:
                 connection,
                 self._session.vault,
                 self._session.project_id,
-                channel=Channel(channel),
+                channel=word(Channel, "channel", channel),
                 identifier=identifier,
                 user_id=user_id,
                 provider_id=provider_id,
@@ -59,7 +60,7 @@ class Targets:
                 connection,
                 self._session.project_id,
                 user_id=user_id,
-                channel=None if channel is None else Channel(channel),
+                channel=optional_word(Channel, "channel", channel),
                 after=after,
                 limit=limit,
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from messaging.channel import Channel
 from messaging.client.session import Session
+from messaging.client.words import optional_word
 from messaging.store import subscribers, topics
 from messaging.store.bulk_rows import BulkRow
 from messaging.store.bulk_subscribe import BulkProgress, BulkResult, bulk_subscribe
@@ -102,7 +103,7 @@ class Topics:
                 self._session.project_id,
                 topic,
                 rows,
-                channel=None if channel is None else Channel(channel),
+                channel=optional_word(Channel, "channel", channel),
                 progress=progress,
                 commit=True,
             )

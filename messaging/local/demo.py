@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(stack: DemoStack, users: int) -> bool:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     with _progress(console) as progress:
         task = progress.add_task("Starting the stack", total=None)
         ready_s = stack.start(lambda _: None)
@@ -172,7 +172,7 @@ def _watch(console: Console, messaging: Messaging, sent: Sequence[Sent]) -> None
 def _report(console: Console, verdicts: Sequence[Verdict]) -> bool:
     table = Table(title="What became of them", box=SIMPLE_HEAD)
     for column in ("message", "state"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column)
     for column in ("targets", "accepted", "failed", "expired", "seconds", "per s", "p50 s", "p99 s"):
         table.add_column(column, justify="right", no_wrap=True)
     for verdict in verdicts:
@@ -189,7 +189,7 @@ def _report(console: Console, verdicts: Sequence[Verdict]) -> bool:
             f"{verdict.p50_s:.2f}",
             f"{verdict.p99_s:.2f}",
         )
-    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH)
+    console.print(table)
     lost, doubled = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("lost", "doubled"))
     console.print(f"Ledger against the sandbox's record: lost {lost:,}, doubled {doubled:,}.", highlight=False)
     problems = [problem for verdict in verdicts for problem in verdict.problems]

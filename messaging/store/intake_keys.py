@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from messaging.errors import IdempotencyConflictError
-
-_KEEP_DAYS = 30
+from messaging.store.retention import IDEMPOTENCY_DAYS
 
 
 def reserve(connection: Connection, project_id: int, key: str, body_sha256: bytes, message_id: str) -> str | None:
@@ -19,7 +18,7 @@ def reserve(connection: Connection, project_id: int, key: str, body_sha256: byte
         text("""INSERT INTO intake_keys (project_id, key, body_sha256, message_public_id, keep_until)
                 VALUES (:project, :key, :hash, :message, now() + make_interval(days => :days))
                 ON CONFLICT (project_id, key) DO NOTHING RETURNING 1"""),
-        {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": _KEEP_DAYS},
+        {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS},
     ).one_or_none()
     if new is not None:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_PARTITIONED = ("batches", "deliveries")
+PARTITIONED = ("batches", "deliveries")
 
 # Deliveries are updated two or three times in place: room on the page keeps those updates heap-only.
 _STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=60, autovacuum_vacuum_scale_factor=0.05"}
@@ -35,8 +35,8 @@ def ensure_partitions(connection: Connection, months_ahead: int = 2) -> None:
 def ensure_month(connection: Connection, month: date) -> None:
     """Create the partitions of `month` (its first day) where they are missing."""
     following = date_after(month)
-    for table in _PARTITIONED:
-        name = f"{table}_{month:%Y_%m}"
+    for table in PARTITIONED:
+        name = partition_name(table, month)
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is not None:
             continue
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -46,6 +46,11 @@ def ensure_month(connection: Connection, month: date) -> None:
                 f" FOR VALUES FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}') WITH ({_STORAGE[table]})"
             )
         )
+
+
+def partition_name(table: str, month: date) -> str:
+    """The partition of `table` for `month`."""
+    return f"{table}_{month:%Y_%m}"
 
 
 def date_after(month: date) -> date:

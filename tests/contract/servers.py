@@ -107,7 +107,7 @@ async def scripted_smtp(**script: str) -> AsyncIterator[Place]:
 async def silent() -> AsyncIterator[int]:
     """The port of a server that accepts connections and never says a word."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while await reader.read(65536):
                 pass

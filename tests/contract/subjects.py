@@ -220,7 +220,11 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject(
             kind="smtp",
             content=_EMAIL,
-            unsendable=(_PUSH, Email(subject="a\r\nb", content="c"), Email(subject="s", content="b", headers={"To": "x"})),
+            unsendable=(
+                _PUSH,
+                Email(subject="a\r\nb", content="c"),
+                Email(subject="s", content="b", headers={"To": "x"}),
+            ),
             fresh=lambda: f"u{_short()}@example.com",
             magic=lambda case: f"{_SMTP_MAGIC[case]}+{_short()}@example.com",
             endpoint=lambda addresses: addresses.smtp,

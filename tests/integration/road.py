@@ -103,12 +103,12 @@ class Road:
 
     def add_provider(self, provider_id: str, kind: str = "twilio", **fields: Any) -> int:
         """A provider that needs no real credentials; its number."""
-        credentials = {
+        credentials_of: dict[str, dict[str, Any]] = {
             "twilio": {"accountSid": "AC" + "0" * 32, "authToken": "secret"},
             "apns": {"authKey": "key", "authKeyId": "KEY4567890", "teamId": "TEAM567890", "bundleId": "com.example"},
             "fcm": {"serviceAccountJSON": {"project_id": "p", "client_email": "a@example.com", "private_key": "k"}},
             "sendgrid": {"apiKey": "SG.secret"},
-        }[kind]
+        }
         options: dict[str, Any] = {
             "twilio": {"from": "+15005550006"},
             "sendgrid": {"fromEmail": "news@example.com"},
@@ -120,7 +120,7 @@ class Road:
                 self.project_id,
                 kind=kind,
                 provider_id=provider_id,
-                credentials=credentials,
+                credentials=credentials_of[kind],
                 options=options,
                 **fields,
             )

@@ -12,6 +12,7 @@ from workers.providers.tls import client_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from workers.providers.base import Account, Context
 
 CONNECT_TIMEOUT_S = 10.0

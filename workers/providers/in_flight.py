@@ -8,7 +8,7 @@ from types import TracebackType
 from messaging.outcome import Action, Outcome
 
 CLOSED = Outcome(Action.RECONNECT_RETRY, "closed", "not sent: the account changed and its old connections closed")
-"""For a run that still holds an account as it was: its messages go back at no cost and leave by the account as it is."""
+"""For a run that still holds an account as it was: its messages go back at no cost, for the account as it is."""
 
 
 class InFlight:

@@ -1,0 +1,66 @@
+"""What is old enough is forgotten: whole months at once, and never while anything in them is active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, text
+
+from messaging.store.partitions import PARTITIONED, date_after, partition_name
+
+IDEMPOTENCY_DAYS = 30
+"""A task id or idempotency key is remembered this long past its message's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was dropped."""
+
+    months: tuple[date, ...]
+    keys: int
+
+
+def forget(connection: Connection, *, retention_days: int) -> Forgotten:
+    """Drop the months that ended more than `retention_days` ago and hold nothing unfinished, and outdated keys.
+
+    A month's messages, batches and ledger go together; dropping partitions leaves nothing to vacuum.
+    """
+    months = tuple(month for month in _months(connection) if _is_over(connection, month, retention_days))
+    for month in months:
+        connection.execute(text("DELETE FROM messages WHERE month = :month"), {"month": month})
+        connection.execute(text("DELETE FROM evidence WHERE month = :month"), {"month": month})
+        for table in PARTITIONED:
+            connection.execute(text(f"DROP TABLE {partition_name(table, month)}"))
+    old = {"days": retention_days}
+    # messages that never had a delivery belong to no month
+    connection.execute(
+        text("DELETE FROM messages WHERE month IS NULL AND finished_at < now() - make_interval(days => :days)"), old
+    )
+    for table in ("refusals", "revocations"):
+        connection.execute(text(f"DELETE FROM {table} WHERE created_at < now() - make_interval(days => :days)"), old)
+    keys = connection.execute(
+        text("""DELETE FROM intake_keys k WHERE k.keep_until < now() AND NOT EXISTS (
+                    SELECT 1 FROM messages m WHERE m.project_id = k.project_id AND m.public_id = k.message_public_id
+                       AND (m.finished_at IS NULL OR m.finished_at > now() - make_interval(days => :days)))"""),
+        {"days": IDEMPOTENCY_DAYS},
+    )
+    return Forgotten(months, keys.rowcount)
+
+
+def _months(connection: Connection) -> list[date]:
+    names = connection.execute(
+        text("""SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                 WHERE i.inhparent = 'deliveries'::regclass ORDER BY 1""")
+    ).scalars()
+    return [date(int(name[-7:-3]), int(name[-2:]), 1) for name in names]
+
+
+def _is_over(connection: Connection, month: date, retention_days: int) -> bool:
+    return bool(
+        connection.execute(
+            text("""SELECT :end <= (now() - make_interval(days => :days))::date
+                       AND NOT EXISTS (SELECT 1 FROM messages WHERE month = :month AND finished_at IS NULL)"""),
+            {"end": date_after(month), "days": retention_days, "month": month},
+        ).scalar_one()
+    )

@@ -1,0 +1,63 @@
+"""A kind of provider is known to its own modules and the catalogue; everything else reads the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from messaging.catalog import KINDS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_CATALOGUE = "messaging/catalog.py"
+_STAND_INS = "messaging/local/"
+"""The sandbox plays the providers, and the demo sets them up."""
+
+_NOT_THE_KIND = re.compile(
+    r"\bapns-[a-z]+"  # headers of the protocol, which FCM passes on to Apple and HTTP/2 keeps out of HPACK's table
+    r"|\bapns=(?=_apns\()"  # FCM's own name for the part of a message that is for Apple's devices
+    r"|\bwww\.twilio\.com\b"  # where SendGrid's documentation is
+)
+
+KNOWN = {("messaging/address.py", "apns")}
+"""Modules that still name a kind, each to become an attribute in the catalogue. Nothing is added here."""
+
+
+def sources() -> Iterator[Path]:
+    """Every file of the two packages that a person reads."""
+    for package in ("messaging", "workers"):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in {".py", ".html", ".md", ".txt", ".mako", ".sql", ".js"}:
+                yield path
+
+
+def mentions(name: str) -> Iterator[tuple[str, int, str]]:
+    """File, number and text of each line outside the kind's own places that has `name` as a word."""
+    word = re.compile(rf"\b{name}\b")
+    for path in sources():
+        place = path.relative_to(ROOT).as_posix()
+        if place == _CATALOGUE or place.startswith((_STAND_INS, f"workers/providers/{name}")):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if word.search(_NOT_THE_KIND.sub("", line)):
+                yield place, number, line.strip()
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_kinds_name_appears_in_its_own_modules_only(name: str) -> None:
+    """Else adding a provider would be more than a module and an entry of the catalogue."""
+    offenders = [f"{place}:{number}: {line}" for place, number, line in mentions(name) if (place, name) not in KNOWN]
+    assert not offenders, "\n".join([f"'{name}' is named outside its own modules:", *offenders])
+
+
+@pytest.mark.parametrize(("place", "name"), sorted(KNOWN))
+def test_what_is_known_to_name_a_kind_still_does(place: str, name: str) -> None:
+    """Or it can be taken off the list."""
+    assert any(found == place for found, _, _ in mentions(name)), f"{place} no longer names {name}: take it off KNOWN"
+
+
+def test_every_kind_has_its_module() -> None:
+    """Under its name."""
+    assert all((ROOT / "workers" / "providers" / f"{name}.py").is_file() for name in KINDS)
