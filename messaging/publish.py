@@ -8,12 +8,14 @@ from typing import Any, Self
 from celery import Celery
 from kombu import Exchange
 from kombu import Queue as KombuQueue
+from kombu.exceptions import OperationalError
 
 from messaging.settings import Settings
 from messaging.store.batches import Hint
 from messaging.wire import Queue, TaskName
 
 _PUBLISH_TIMEOUT_S = 5
+_NO_SUCH_QUEUE = 404  # AMQP 0-9-1, not-found
 
 
 def broker_settings(settings: Settings) -> dict[str, Any]:
@@ -60,6 +62,11 @@ class Publisher:
             app.conf.update(broker_settings(settings) | {"result_backend": None, "task_ignore_result": True})
         self._app = app
         self._high_water = settings.hints_high_water
+        # kombu wraps what connecting raises, and raises as it is what an open connection does
+        self._away: tuple[type[BaseException], ...] = (
+            OperationalError,
+            *app.connection_for_write().recoverable_connection_errors,
+        )
 
     def publish(self, hints: Sequence[Hint]) -> bool:
         """Publish `hints` in one go; False when the broker could not take them (the sweep will)."""
@@ -73,7 +80,7 @@ class Publisher:
                     with producer.batch(max_size=500):  # type: ignore[attr-defined]  # new in kombu 5.7, unknown to celery-types
                         for hint in hints:
                             self._send(hint, producer)
-        except self._app.connection_for_write().recoverable_connection_errors:
+        except self._away:
             return False
         return True
 
@@ -82,7 +89,7 @@ class Publisher:
         try:
             with self._app.connection_for_write(connect_timeout=_PUBLISH_TIMEOUT_S) as connection:
                 waiting = _depth(connection, queue)
-        except self._app.connection_for_write().recoverable_connection_errors:
+        except self._away:
             return 0
         return max(0, self._high_water - waiting)
 
@@ -119,4 +126,9 @@ def _depth(connection: Any, queue: Queue) -> int:  # noqa: ANN401  kombu's Conne
     size = getattr(channel, "_size", None)
     if size is not None:
         return int(size(queue))
-    return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except connection.channel_errors as error:
+        if getattr(error, "code", None) != _NO_SUCH_QUEUE:
+            raise
+        return 0  # nobody has read it or written to it yet; publishing declares it

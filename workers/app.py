@@ -26,7 +26,7 @@ app.conf.update(
     worker_max_tasks_per_child=20_000,
     worker_max_memory_per_child=400_000,
     worker_disable_rate_limits=True,
-    worker_send_task_events=False,
+    worker_send_task_events=True,  # one task is up to a thousand deliveries: two events for it cost nothing
     worker_proc_alive_timeout=30,
     worker_hijack_root_logger=True,
     task_routes={

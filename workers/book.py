@@ -44,7 +44,7 @@ class DatabaseBook:
     lease_s: float
 
     async def claim(self, *, after: int, window: int) -> Window | None:
-        """See `Book.claim`."""
+        """See `Book.claim`. None too while the database is away: what is in flight comes first."""
 
         def work(connection: Connection) -> Window | None:
             held = batches.hold(connection, self.owned)
@@ -53,7 +53,13 @@ class DatabaseBook:
             batches.renew(connection, self.owned, lease_s=self.lease_s)
             return ledger.claim(connection, self.owned, after=after, window=window, bulk=self.owned.lane is Lane.BULK)
 
-        return await in_transaction(self.engine, work)
+        try:
+            return await in_transaction(self.engine, work)
+        except OperationalError as error:
+            _log.warning(
+                "The database is away; nothing more is claimed.", batch_id=str(self.owned.ref), error=str(error)
+            )
+            return None
 
     async def record(self, answered: Answered) -> None:
         """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
@@ -105,10 +111,13 @@ class DatabaseBook:
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason)
 
     async def renew(self) -> None:
-        """See `Book.renew`."""
+        """See `Book.renew`. A database that is away is no reason to stop what is in flight."""
 
         def work(connection: Connection) -> None:
             batches.hold(connection, self.owned)
             batches.renew(connection, self.owned, lease_s=self.lease_s)
 
-        await in_transaction(self.engine, work)
+        try:
+            await in_transaction(self.engine, work)
+        except OperationalError as error:
+            _log.warning("The database is away; the lease runs.", batch_id=str(self.owned.ref), error=str(error))

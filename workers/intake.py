@@ -85,7 +85,7 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
                     project_id,
                     public_id=public_id,
                     channel=CHANNEL_OF_TASK[task.name],
-                    failure=str(reason),
+                    failure=str(reason).replace("\0", "\ufffd").encode(errors="replace").decode(),
                     named={"task": task.name},
                 )
             return Taken(before or public_id)

@@ -112,14 +112,14 @@ def fan_out(message_id: int) -> str:
     return fanout.expand(wired.engine, wired.settings, wired.publisher, message_id)
 
 
-@app.task(name=TaskName.DELIVER, ignore_result=True, acks_late=True, send_events=False)
+@app.task(name=TaskName.DELIVER, ignore_result=True, acks_late=True)
 def deliver(batch: str) -> str:
     """Send what is due of a batch."""
     wired = wiring()
     return wired.loop.run(wired.deliverer.deliver(BatchRef.parse(batch)))
 
 
-@app.task(name=TaskName.SWEEP, ignore_result=True, acks_late=False)
+@app.task(name=TaskName.SWEEP, ignore_result=True, acks_late=False, send_events=False)
 def sweep() -> None:
     """Find everything due, stuck or lost."""
     wired = wiring()

@@ -34,23 +34,18 @@ UPDATE incoming SET problem = 'Invalid `target_id`: there is no such target'
  WHERE target_id IS NOT NULL AND target IS NULL
 """
 
-# Only rows that are found are written: joined by place (ctid), which needs no statistics either.
 FIND_TARGETS = """
-UPDATE incoming i SET target = f.id, channel = f.channel, owner = f.user_id
-  FROM (SELECT x.ctid AS place, t.id, t.channel, t.user_id FROM incoming x CROSS JOIN LATERAL (
-          SELECT t.id, t.channel, t.user_id FROM targets t
-           WHERE t.project_id = x.project AND t.channel = :channel
-             AND coalesce(t.provider_id, 0) = coalesce(x.provider, 0) AND t.identifier = x.identifier OFFSET 0) t
-         WHERE x.identifier IS NOT NULL AND x.target IS NULL AND x.problem IS NULL) f
- WHERE i.ctid = f.place
+UPDATE incoming i SET (target, channel, owner) = (
+    SELECT t.id, t.channel, t.user_id FROM targets t
+     WHERE t.project_id = i.project AND t.channel = :channel
+       AND coalesce(t.provider_id, 0) = coalesce(i.provider, 0) AND t.identifier = i.identifier)
+ WHERE i.identifier IS NOT NULL AND i.target IS NULL AND i.problem IS NULL
 """
 
 FIND_USERS = """
-UPDATE incoming i SET "user" = f.id
-  FROM (SELECT x.ctid AS place, u.id FROM incoming x CROSS JOIN LATERAL (
-          SELECT u.id FROM users u WHERE u.project_id = x.project AND u.public_id = x.user_id OFFSET 0) u
-         WHERE x.user_id IS NOT NULL AND x."user" IS NULL AND x.problem IS NULL) f
- WHERE i.ctid = f.place
+UPDATE incoming i SET "user" = (
+    SELECT u.id FROM users u WHERE u.project_id = i.project AND u.public_id = i.user_id)
+ WHERE i.user_id IS NOT NULL AND i."user" IS NULL AND i.problem IS NULL
 """
 
 # An email address or a phone number is a person's: a list must not take it from one user for another.

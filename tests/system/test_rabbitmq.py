@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import secrets
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from messaging.client.messaging import Messaging
+from messaging.message import Push
+from messaging.publish import Publisher
+from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
+from messaging.store.batches import Hint
+from messaging.wire import Queue
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, configure, push_topic
 from tests.acceptance.stack import FAST, Stack, running, until
@@ -86,12 +93,10 @@ def test_a_bare_client_sends_over_amqp_and_the_ledger_equals_the_record(stack: S
     assert assert_exact(stack, client, small, singles) == 0
 
 
-def test_hints_stay_below_the_high_water_mark_and_the_queue_is_found(stack: Stack, client: Messaging) -> None:
-    """A message committed without a broker is found by the sweep, which asks the queue how deep it is."""
+def test_a_message_nobody_hinted_at_is_found_by_the_sweep(stack: Stack, client: Messaging) -> None:
+    """Committed without a broker; the sweep asks the queue how deep it is, and hints."""
     devices = apns_tokens(1500)
     topic = push_topic(client, apns=devices)
-    from messaging.message import Push  # noqa: PLC0415
-
     with Messaging.connect(database_url=stack.runtime.database_url, secret_key=stack.secret_key) as aside:
         message = aside.send(Push(title="Hello", body="there"), topics=[topic])
     finished(stack, client, message.id)
@@ -125,3 +130,46 @@ def test_a_broker_that_restarts_in_the_middle_costs_time_and_no_delivery(
     assert assert_exact(stack, client, [message], devices) == 0
     assert assert_exact(stack, client, [second], later) == 0
     assert stack.runtime.processes == before, "a process died of the broker's restart"
+
+
+def test_a_revoked_message_with_an_eta_is_cancelled(stack: Stack, client: Messaging) -> None:
+    """Celery's own `revoke` reaches the intake over RabbitMQ, and RabbitMQ holds no task until its time."""
+    devices = apns_tokens(3)
+    topic = push_topic(client, apns=devices)
+    eta = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    with bare.producer(stack.runtime.broker_url) as shop:
+        kwargs = {"title": "later", "topics": [topic]}
+        message = shop.send_task(bare.PUSH, kwargs=kwargs, queue=bare.QUEUE, eta=eta).id
+        until(lambda: _state(client, message) is MessageState.SCHEDULED, lambda: stack.tail("intake"))
+        shop.control.revoke(message)
+        until(lambda: _state(client, message) is MessageState.CANCELLED, lambda: stack.tail("intake"))
+    assert not [line for line in recorded(stack.sandbox["control"], "apns") if line["recipient"] in devices]
+
+
+def publisher(broker_url: str) -> Publisher:
+    """A publisher that never touches a database."""
+    own = {"database_url": "postgresql://nobody/none", "secret_key": secrets.token_hex(32)}
+    return Publisher(Settings.load({}, broker_url=broker_url, hints_high_water=100, **own))
+
+
+def test_a_queue_nobody_has_declared_is_empty_and_publishing_declares_it() -> None:
+    """A deployment without, say, SMS workers must not stop the sweep for everybody."""
+    hints = [Hint(queue=Queue.SMS, shadow="sms", message_id=number) for number in range(7)]
+    with rabbitmq() as fresh, publisher(fresh.url) as ours:
+        assert ours.room(Queue.SMS) == 100
+        assert ours.publish(hints)
+        until(lambda: ours.room(Queue.SMS) == 93, "seven hints in the queue", within_s=10)
+
+
+def test_a_node_that_is_away_takes_no_hints_and_its_successor_does() -> None:
+    """Publishing says so instead of raising, and goes on by itself afterwards."""
+    hint = Hint(queue=Queue.PUSH, shadow="push", message_id=1)
+    with rabbitmq() as node, publisher(node.url) as ours:
+        assert ours.publish([hint])
+        node.kill()
+        # what is written into a connection before its end is noticed is gone: a hint may be, and the sweep repeats it
+        until(lambda: not ours.publish([hint]), "refusal", within_s=30)
+        assert ours.room(Queue.PUSH) == 0
+        node.start()
+        until(lambda: ours.publish([hint]) and ours.publish([hint, hint]), "hints taken again", within_s=30)
+        assert 0 < ours.room(Queue.PUSH) < 100
