@@ -54,11 +54,11 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class Email:
-    """An email. `html` says what `content` is; `text` is the plain part of an HTML email."""
+    """An email. `html` says what `content` is (None: whether it has markup decides)."""
 
     subject: str
     content: str
-    html: bool = False
+    html: bool | None = None
     text: str | None = None
     """Plain-text part beside an HTML content; derived from the markup when None."""
     attachments: tuple[Attachment, ...] = ()

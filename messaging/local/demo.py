@@ -67,7 +67,9 @@ def _demonstrate(stack: DemoStack, users: int) -> bool:
         task = progress.add_task("Starting the stack", total=None)
         ready_s = stack.start(lambda _: None)
         progress.update(task, total=1, completed=1)
-    console.print(f"Ready after {ready_s:.1f} s. Console: {stack.runtime['console']}", highlight=False)
+    runtime = stack.runtime
+    where = f"API: {runtime['endpoint']} · Flower: {runtime['flower']}"
+    console.print(f"Ready after {ready_s:.1f} s. {where}", highlight=False)
     with Messaging.from_runtime(stack.data_dir) as messaging:
         kinds = add_providers(messaging, stack.runtime["sandbox"])
         console.print(f"Providers, against the sandbox: {', '.join(kinds)}.", highlight=False)

@@ -36,7 +36,6 @@ class Terminal:
         table = Table(title="Ready", show_header=False, title_justify="left")
         table.add_row("API", runtime.endpoint)
         table.add_row("Project", runtime.project)
-        table.add_row("Console", runtime.console)
         table.add_row("Flower", runtime.flower.partition("//")[0] + "//" + runtime.flower.rpartition("@")[2])
         if runtime.sandbox is not None:
             table.add_row("Sandbox", runtime.sandbox["control"] + "/inbox")

@@ -13,10 +13,13 @@ from messaging.store.messages import COUNTERS, SUMS
 
 _M = MessageState
 
+_ACTIVE = f"{_M.PROCESSING.code}, {_M.PAUSED.code}, {_M.CANCELLED.code}"
+"""As the partial index `messages_active` says it: finished messages are never looked at again."""
+
 _FINISHED = text(f"""
 SELECT m.id, m.state, m.expanded, m.expires_at <= now() AS expired, {SUMS}, coalesce(sum(b.total), 0)::bigint AS total
   FROM (SELECT * FROM messages m
-         WHERE m.finished_at IS NULL
+         WHERE m.finished_at IS NULL AND m.state IN ({_ACTIVE})
            AND (m.state IN ({_M.PROCESSING.code}, {_M.PAUSED.code}) AND (m.expanded OR m.expires_at <= now())
              OR m.state = {_M.CANCELLED.code})
            AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.month = m.month AND b.message_id = m.id AND b.state <> 2)
@@ -57,7 +60,7 @@ def finish(connection: Connection, *, limit: int) -> int:
 _OPEN_OF_ENDED = text(f"""
 SELECT b.month, b.id, m.state, m.expires_at <= now() AS expired, b.state AS batch_state
   FROM messages m JOIN batches b ON b.month = m.month AND b.message_id = m.id AND b.state <> 2
- WHERE m.finished_at IS NULL AND m.state IN ({_M.PROCESSING.code}, {_M.PAUSED.code}, {_M.CANCELLED.code})
+ WHERE m.finished_at IS NULL AND m.state IN ({_ACTIVE})
    AND (m.state = {_M.CANCELLED.code} OR m.expires_at <= now())
    AND (b.state = 0 OR b.lease_until < now())
  LIMIT :limit FOR UPDATE OF b SKIP LOCKED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from messaging.client.messaging import Messaging
 from messaging.local.sandbox.addresses import SandboxAddresses
@@ -23,12 +24,15 @@ def configure(client: Messaging, sandbox: Mapping[str, str]) -> None:
     """One account of each kind, its id the kind's name."""
     addresses = SandboxAddresses(**sandbox)
     control = addresses.control
-    create = client.providers.create
-    create("apns", provider_id="apns", **apns_credentials(control))
-    create("fcm", provider_id="fcm", **fcm_credentials(control, addresses.fcm_token))
-    create("sendgrid", provider_id="sendgrid", fromEmail=SENDER, **sendgrid_credentials())
-    create("smtp", provider_id="smtp", priority=1, fromEmail=SENDER, **smtp_credentials(addresses))
-    create("twilio", provider_id="twilio", **twilio_credentials(), **{"from": "+15005550006"})
+    fields: Mapping[str, Mapping[str, Any]] = {
+        "apns": apns_credentials(control),
+        "fcm": fcm_credentials(control, addresses.fcm_token),
+        "sendgrid": {"fromEmail": SENDER, **sendgrid_credentials()},
+        "smtp": {"fromEmail": SENDER, **smtp_credentials(addresses)},
+        "twilio": {"from": "+15005550006", **twilio_credentials()},
+    }
+    for priority, (kind, given) in enumerate(fields.items()):
+        client.providers.create(kind, provider_id=kind, priority=priority, **given)
 
 
 def apns_tokens(count: int) -> list[str]:

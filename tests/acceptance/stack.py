@@ -41,7 +41,7 @@ FAST = {
 """What takes minutes in production takes seconds here; nothing else differs."""
 
 
-def until(condition: Callable[[], _T], what: Callable[[], str] | str, *, within_s: float = 60.0) -> _T:
+def until(condition: Callable[[], _T | None], what: Callable[[], str] | str, *, within_s: float = 60.0) -> _T:
     """The first true answer of `condition`; fails with `what` when there is none in time."""
     deadline = time.monotonic() + within_s
     while not (answer := condition()):

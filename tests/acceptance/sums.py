@@ -87,9 +87,7 @@ class Sums:
         assert not self.unrecorded
 
 
-def sums(
-    client: Messaging, control: str, message_ids: Sequence[str], audience: Iterable[str], *protocols: str
-) -> Sums:
+def sums(client: Messaging, control: str, message_ids: Sequence[str], audience: Iterable[str], *protocols: str) -> Sums:
     """The sums of messages to `audience`, whose addresses no other message used."""
     everybody = frozenset(audience)
     rows: list[DeliveryView] = [row for message_id in message_ids for row in client.all_deliveries(message_id)]

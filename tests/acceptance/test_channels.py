@@ -1,4 +1,4 @@
-"""Every channel, from a producer that has Celery and nothing of ours, through the Procfile's processes to a provider."""
+"""Every channel, from a producer that has nothing of ours through the Procfile's processes to a provider."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def test_an_html_email_reaches_every_reader_of_a_topic(stack: Stack, client: Mes
 def test_an_email_with_an_attachment_goes_over_smtp_to_to_cc_and_bcc(stack: Stack, client: Messaging) -> None:
     """Three deliveries of one message: the copy is shown to all, the blind copy to nobody, the file arrives whole."""
     people = emails(3)
-    to, cc, bcc = (
-        client.targets.create(address, channel="email", provider_id="smtp").id for address in people
-    )
+    to, cc, bcc = (client.targets.create(address, channel="email", provider_id="smtp").id for address in people)
     file = bytes(range(256)) * 40
     task = send(
         stack,

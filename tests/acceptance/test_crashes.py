@@ -110,9 +110,7 @@ def test_a_push_worker_killed_in_the_middle_loses_nothing(hurt: Stack, client: M
     assert 0 < message.doubtful <= IN_FLIGHT
 
 
-def test_a_fan_out_killed_in_the_middle_gives_each_target_one_row(
-    hurt: Stack, client: Messaging, app: Celery
-) -> None:
+def test_a_fan_out_killed_in_the_middle_gives_each_target_one_row(hurt: Stack, client: Messaging, app: Celery) -> None:
     """It goes on where its last page was committed."""
     tokens = apns_tokens(30_000)
     topic = push_topic(client, apns=tokens)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 from celery import Celery, chord, group
-from celery.result import AsyncResult
+from celery.result import AsyncResult, GroupResult
 
 from messaging.client.messaging import Messaging
 from messaging.status import DeliveryStatus, MessageState
@@ -62,6 +62,12 @@ def device(client: Messaging) -> tuple[str, str]:
     return token, client.targets.create(token, provider_id="apns").id
 
 
+def children(results: object) -> list[str]:
+    """Ids of the tasks of a group."""
+    assert isinstance(results, GroupResult)
+    return [str(result.id) for result in results.results or ()]
+
+
 def taken(stack: Stack, client: Messaging, message_id: str, *tokens: str) -> dict[str, int]:
     """How often each of the tokens was sent something."""
     found = sums(client, stack.sandbox["control"], [message_id], tokens, "apns")
@@ -101,10 +107,9 @@ def test_every_task_of_a_group_is_a_message(stack: Stack, client: Messaging, app
         app.signature(bare.PUSH, kwargs={"title": "One of us", "targets": [target]}, queue=bare.QUEUE)
         for _, target in devices
     ]
-    results = group(tasks, app=app).apply_async().results
-    for (token, _), result in zip(devices, results, strict=True):
-        assert finished(client, str(result.id)).state is MessageState.SENT
-        assert taken(stack, client, str(result.id), token) == {token: 1}
+    for (token, _), message_id in zip(devices, children(group(tasks, app=app).apply_async()), strict=True):
+        assert finished(client, message_id).state is MessageState.SENT
+        assert taken(stack, client, message_id, token) == {token: 1}
 
 
 def test_a_link_is_published_to_the_producers_own_queue(stack: Stack, client: Messaging, app: Celery) -> None:
@@ -145,9 +150,7 @@ def test_a_chord_without_a_result_backend_is_accepted_and_the_setting_named(stac
             for _, target in devices
         ]
         body = app.signature("shop.all_sent", queue=bare.OWN_QUEUE)
-        result = chord(tasks, app=app)(body)
-        assert result.parent is not None
-        ids = [str(child.id) for child in result.parent.results]
+        ids = children(chord(tasks, app=app)(body).parent)
         for (token, _), message_id in zip(devices, ids, strict=True):
             assert finished(client, message_id).state is MessageState.SENT
             assert taken(stack, client, message_id, token) == {token: 1}
@@ -243,9 +246,7 @@ def test_a_task_we_do_not_know_in_our_queue_is_counted_with_its_id(
     """Somebody misspelt it: the refusal says so."""
     task = app.send_task(name, kwargs={"title": "Hi"}, queue=bare.QUEUE)
     finished(client, send(app, title="After", targets=[device(client)[1]]))
-    (reason,) = until(
-        lambda: refusals(stack, str(task.id)), lambda: f"no refusal\n{stack.tail('intake')}", within_s=10
-    )
+    (reason,) = until(lambda: refusals(stack, str(task.id)), lambda: f"no refusal\n{stack.tail('intake')}", within_s=10)
     assert name in reason
 
 
@@ -260,9 +261,7 @@ def test_tasks_of_others_are_left_alone(stack: Stack, client: Messaging, app: Ce
         broker.delete("celery")
 
 
-def test_a_time_ahead_lies_in_the_database_not_in_a_worker(
-    stack: Stack, client: Messaging, app: Celery
-) -> None:
+def test_a_time_ahead_lies_in_the_database_not_in_a_worker(stack: Stack, client: Messaging, app: Celery) -> None:
     """A month ahead, and the broker holds nothing of it: no visibility timeout will hand it out again."""
     task = app.send_task(
         bare.PUSH, kwargs={"title": "Later", "targets": [device(client)[1]]}, queue=bare.QUEUE, countdown=30 * 86_400
@@ -301,9 +300,8 @@ def test_with_a_result_backend_a_chord_fires_its_body(results: tuple[Stack, Mess
         app.signature(bare.PUSH, kwargs={"title": "Chord", "targets": [device(client)[1]]}, queue=bare.QUEUE)
         for _ in range(3)
     ]
-    result = chord(tasks, app=app)(app.signature("shop.all_sent", queue=bare.OWN_QUEUE))
-    assert result.parent is not None
-    ids = {str(child.id) for child in result.parent.results}
+    body = app.signature("shop.all_sent", queue=bare.OWN_QUEUE)
+    ids = set(children(chord(tasks, app=app)(body).parent))
     found = bare.taken_from(stack.runtime.broker_url, bare.OWN_QUEUE, within_s=30)
     assert found is not None
     headers, (args, _, _) = found
@@ -329,7 +327,5 @@ def test_a_batch_of_one_is_a_task_per_target(variant: Stack) -> None:
                 (message.id,),
             ).fetchall()
         assert batches == [(1,)] * 300
-    until(
-        lambda: len(re.findall(r"Task push · apns\[[^]]+\] succeeded in \S+ '1 sent, done'", variant.log("push"))) >= 300,
-        lambda: variant.tail("push"),
-    )
+    one_each = re.compile(r"Task push · apns\[[^]]+\] succeeded in \S+ '1 sent, done'")
+    until(lambda: len(one_each.findall(variant.log("push"))) >= 300, lambda: variant.tail("push"))

@@ -107,15 +107,21 @@ class Subject:
         return adapter
 
 
-def hurry(adapter: Any) -> None:
-    """Let the adapter wait half a second where it waits half a minute."""
-    if hasattr(adapter, "_settings") and hasattr(adapter, "_pool"):
+def hurry(adapter: Any, *, answers_only: bool = False) -> None:
+    """Let the adapter wait half a second where it waits half a minute: for everything, or for the last answer only."""
+    if hasattr(adapter, "_pool"):
         quick = Timeouts(connect_s=QUICK_S, command_s=QUICK_S, block_s=QUICK_S, final_dot_s=QUICK_S)
-        adapter._settings = replace(adapter._settings, timeouts=quick)
+        adapter._settings = replace(
+            adapter._settings, timeouts=Timeouts(final_dot_s=QUICK_S) if answers_only else quick
+        )
+        for slot in adapter._pool._idle:
+            slot.connection._timeouts = adapter._settings.timeouts
     elif isinstance(adapter._client, httpx.AsyncClient):
-        adapter._client.timeout = httpx.Timeout(QUICK_S)
+        adapter._client.timeout = httpx.Timeout(10.0, read=QUICK_S) if answers_only else httpx.Timeout(QUICK_S)
     else:
-        adapter._client._connect_timeout_s = adapter._client._request_timeout_s = QUICK_S
+        adapter._client._request_timeout_s = QUICK_S
+        if not answers_only:
+            adapter._client._connect_timeout_s = QUICK_S
 
 
 def _hex() -> str:

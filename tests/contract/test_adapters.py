@@ -16,7 +16,7 @@ from messaging.errors import ContentError
 from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.outcome import Action, Outcome
 from tests.contract.servers import Place, closed_window_http2, nobody, resetting, scripted_smtp, silent
-from tests.contract.subjects import SUBJECTS, Magic, Subject
+from tests.contract.subjects import SUBJECTS, Magic, Subject, hurry
 from tests.integration.http2_peer import Certificate
 from tests.integration.mail_sandbox import outgoing, people
 from tests.integration.push_sandbox import accepted, set_faults
@@ -212,7 +212,10 @@ def test_a_wait_that_runs_out_after_the_request_left_leaves_it_unknown(
     """The provider may have taken it."""
 
     async def scenario() -> None:
-        adapter = subject.open(addresses, hurried=True)
+        adapter = subject.open(addresses)
+        (first,) = await sent(subject, adapter, subject.fresh())  # so that no time goes into connecting
+        assert first.action is Action.ACCEPTED
+        hurry(adapter, answers_only=True)
         (outcome,) = await sent_and_closed(subject, adapter, subject.magic(Magic.SILENT))
         assert outcome.action is Action.AMBIGUOUS_RETRY, outcome
 

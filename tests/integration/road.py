@@ -90,7 +90,7 @@ class Road:
         self.publisher = Publisher(self.settings)
         self.provider = Scripted()
         with self.engine.begin() as connection:
-            connection.execute(text("TRUNCATE projects RESTART IDENTITY CASCADE"))
+            connection.execute(text("TRUNCATE projects, users, targets, subscribers RESTART IDENTITY CASCADE"))
             connection.execute(text("TRUNCATE deliveries, batches, evidence, dead_verdicts, revocations, refusals"))
             self.project_id = projects.ensure(connection, "default")
 

@@ -70,3 +70,38 @@ def test_updates_of_a_delivery_touch_no_index(road: Road) -> None:
         ).one()
     assert row.updated >= 4000
     assert row.hot / row.updated > 0.7
+
+
+def test_a_sweep_does_not_read_what_is_finished(road: Road) -> None:
+    """Its cost is that of what is active, not of everything ever sent."""
+    ids = road.add_push_targets(1, provider=road.add_provider("apns", "apns"))
+    road.add_topic("news", ids)
+    sent = road.send(topics=["news"])
+    road.deliver()
+    road.sweep()
+    road.execute(
+        "INSERT INTO messages (project_id, public_id, channel, lane, state, content, on_unknown, expires_at, month,"
+        " expanded, finished_at) SELECT project_id, 'm' || i, channel, lane, state, content, on_unknown, expires_at,"
+        " month, true, now() FROM messages, generate_series(1, 20000) i WHERE public_id = :id",
+        id=sent.public_id,
+    )
+    road.execute(
+        "INSERT INTO batches (month, message_id, channel, lane, state, first_target, last_target, total)"
+        " SELECT month, id, channel, lane, 2, 1, 1, 0 FROM messages"
+    )
+    road.execute("ANALYZE messages, batches")
+    plans: list[tuple[str, str]] = []
+
+    def explain(conn, cursor, statement, parameters, context, executemany) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001
+        with conn.connection.cursor() as own:
+            own.execute("EXPLAIN " + statement, parameters)
+            plans.append((statement, "\n".join(row[0] for row in own.fetchall())))
+
+    event.listen(road.engine, "before_cursor_execute", explain)
+    road.sweep()
+    event.remove(road.engine, "before_cursor_execute", explain)
+    assert len(plans) >= 8
+    with road.engine.begin() as connection:
+        full = connection.execute(text("SELECT tableoid::regclass::text FROM batches LIMIT 1")).scalar_one()
+    for statement, plan in plans:
+        assert not re.search(rf"Seq Scan on (messages|{full}) ", plan), f"{statement}\n{plan}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 
-import pytest
-
 from messaging.local.free_ports import free_ports
 from messaging.publish import Publisher
 from messaging.settings import Settings
@@ -13,13 +11,9 @@ from messaging.store.batches import Hint
 from messaging.wire import Queue
 
 
-@pytest.mark.parametrize("scheme", ["redis", "amqp"])
-def test_hints_for_a_broker_that_is_away_are_refused_and_it_has_no_room(scheme: str) -> None:
-    """One hint, several hints, and the depth of a queue."""
+def test_hints_for_a_broker_that_is_away_are_refused_and_it_has_no_room() -> None:
+    """Connecting gives up after a few seconds; kombu's error for it is its own, not the client library's."""
     own = {"database_url": "postgresql://nobody/none", "secret_key": secrets.token_hex(32)}
-    url = f"{scheme}://127.0.0.1:{free_ports(1)[0]}//"
-    hint = Hint(queue=Queue.PUSH, shadow="push", message_id=1)
-    with Publisher(Settings.load({}, broker_url=url, **own)) as publisher:
-        assert publisher.publish([hint]) is False
-        assert publisher.publish([hint, hint]) is False
+    with Publisher(Settings.load({}, broker_url=f"redis://127.0.0.1:{free_ports(1)[0]}/0", **own)) as publisher:
+        assert publisher.publish([Hint(queue=Queue.PUSH, shadow="push", message_id=1)]) is False
         assert publisher.room(Queue.PUSH) == 0
