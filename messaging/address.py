@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from messaging.catalog import KINDS
 from messaging.channel import Channel
 from messaging.errors import InvalidArgumentError
 
@@ -74,16 +75,17 @@ def normalise_phone(number: str, *, argument: str = "phone") -> str:
 
 
 def normalise_token(token: str, *, provider_kind: str | None = None, argument: str = "identifier") -> str:
-    """A push token: not empty, at most 4,096 characters, no whitespace; hexadecimal for APNs, in lower case."""
+    """A push token: not empty, at most 4,096 characters, no whitespace; as its provider kind has them."""
     if not token:
         raise InvalidArgumentError(argument, "a push token is not empty")
     if len(token) > LONGEST_TOKEN:
         raise InvalidArgumentError(argument, f"a push token has at most {LONGEST_TOKEN} characters, not {len(token)}")
     if _UNPRINTABLE.search(token):
         raise InvalidArgumentError(argument, "a push token has no whitespace and no control characters")
-    if provider_kind == "apns":
+    kind = KINDS.get(provider_kind or "")
+    if kind is not None and kind.address_format == "hex":
         if not _HEX.fullmatch(token):
-            raise InvalidArgumentError(argument, "an APNs device token is hexadecimal, two digits a byte")
+            raise InvalidArgumentError(argument, f"a device token of {kind.title} is hexadecimal, two digits a byte")
         return token.lower()
     return token
 

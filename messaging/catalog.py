@@ -49,6 +49,8 @@ class ProviderKind:
     rate_per_s: float | None = None
     """Messages a second an account may send over all workers; None: the provider tells by 429."""
     payload_limit_bytes: int | None = None
+    address_format: str = "text"
+    """What a target's address is for this kind: `text`, or `hex` (two digits a byte, in lower case)."""
     endpoint: str = ""
     """Base address of the real provider; `MESSAGING_ENDPOINTS__<KIND>` replaces it."""
     documentation: str = ""
@@ -83,6 +85,7 @@ KINDS: Mapping[str, ProviderKind] = {
             request_size=1,
             concurrency=500,
             payload_limit_bytes=4096,
+            address_format="hex",
             endpoint="https://api.push.apple.com",
             documentation="https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns",
         ),

@@ -70,11 +70,10 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
     except IdempotencyConflictError as error:
         raise _refused(engine, task, error) from None
     except MessagingError as error:
-        _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(error))
         reason = error
     except (DataError, UnicodeError):  # its own text would repeat the value
         reason = InvalidArgumentError("kwargs", "hold a character that can't be stored: NUL, or half a surrogate pair")
-        _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(reason))
+    _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(reason))
     try:
         with engine.begin() as connection:
             project_id = projects.find(connection, _queue_project(task.queue, settings))

@@ -184,10 +184,11 @@ class Pipeline:
         recipients = [self._plan.recipient(delivery) for delivery in chunk]
         try:
             outcomes = await self._adapter.send(self._prepared, recipients)
+            paired = list(zip(recipients, outcomes, strict=True))
         except Exception:  # noqa: BLE001  third-party adapters may raise anything; the row must not be lost
             _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
             return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * len(chunk)
-        for outcome in outcomes:
+        for _, outcome in paired:
             await self._heed(outcome)
         return outcomes
 

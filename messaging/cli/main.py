@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 stack.register(app)
-app.add_typer(provider.app, name="provider", help="Accounts at APNs, FCM, SendGrid, an SMTP server, Twilio.")
+app.add_typer(provider.app, name="provider", help="Accounts at the providers of push, email and SMS.")
 app.add_typer(user.app, name="user", help="People.")
 app.add_typer(target.app, name="target", help="Addresses: device tokens, email addresses, phone numbers.")
 app.add_typer(topic.app, name="topic", help="Named gatherings of targets.")

@@ -61,9 +61,7 @@ class Process:
 
 def _worker(name: str, queues: str, pool: str) -> Process:
     suffix = "${NODE_SUFFIX:-}"  # a second set of workers on this host needs names of its own
-    return Process(
-        name, Kind.WORKER, f"celery -A workers.app worker -Q {queues} -n {name}{suffix}@%h {pool} {_QUIET}"
-    )
+    return Process(name, Kind.WORKER, f"celery -A workers.app worker -Q {queues} -n {name}{suffix}@%h {pool} {_QUIET}")
 
 
 PROCESSES = (
@@ -81,9 +79,7 @@ PROCESSES = (
         Kind.BEAT,
         'celery -A workers.app beat -s "${MESSAGING_BEAT_FILE:-celerybeat-schedule}" -l INFO',
     ),
-    Process(
-        "flower", Kind.FLOWER, "celery -A workers.app flower --address=127.0.0.1 --port=$FLOWER_PORT --read-only"
-    ),
+    Process("flower", Kind.FLOWER, "celery -A workers.app flower --address=127.0.0.1 --port=$FLOWER_PORT --read-only"),
 )
 
 STOP_ORDER = (

@@ -111,9 +111,7 @@ class Runner:
             elif running.deaths and now - running.started_s > _STEADY_AFTER_S:
                 running.deaths = 0
 
-    def stop_all(
-        self, order: Sequence[Iterable[str]], *, timeout_s: float, patient: Collection[str] = ()
-    ) -> None:
+    def stop_all(self, order: Sequence[Iterable[str]], *, timeout_s: float, patient: Collection[str] = ()) -> None:
         """Stop everything, stage by stage: ask, wait up to `timeout_s`, then SIGKILL the process group.
 
         A hurry shortens the wait, except for the `patient`: servers that close their files.

@@ -116,6 +116,7 @@ class Stack:
         for member in group_members(pid):
             with suppress(ProcessLookupError):
                 os.kill(member, signal.SIGKILL)
+        until(lambda: identity(pid) is None, f"{name} survived SIGKILL")
         return pid
 
     def replaced(self, *killed: int, within_s: float = 60.0) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from messaging.client.messaging import Messaging
@@ -40,7 +41,7 @@ def planned(hurt_stack: Stack) -> Planned:
     with stack.client() as client, bare.producer(stack.runtime.broker_url) as app:
         targets = {role: client.targets.create(token, provider_id="apns").id for role, token in tokens.items()}
         app.control.revoke(ids["revoked early"])
-        until(lambda: ids["revoked early"] in stack.log("intake"), "the intake did not hear the revocation")
+        until(lambda: _remembers(stack, ids["revoked early"]), lambda: f"not remembered\n{stack.tail('intake')}")
         at = datetime.now(UTC) + timedelta(seconds=AHEAD_S)
         for role in roles:
             app.send_task(
@@ -63,6 +64,13 @@ def planned(hurt_stack: Stack) -> Planned:
         until(lambda: client.get(ids["kept"]).state.is_finished, "the message was not sent at its time", within_s=90)
         time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()) + 3)  # three sweeps in which others could follow
     return Planned(at, ids, tokens)
+
+
+def _remembers(stack: Stack, task_id: str) -> bool:
+    """Whether the revocation of a task that has not come yet is written down."""
+    with psycopg.connect(stack.runtime.database_url) as connection:
+        row = connection.execute("SELECT 1 FROM revocations WHERE key = %s", (f"task:{task_id}",)).fetchone()
+        return row is not None
 
 
 @pytest.fixture

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def _get(path: str, *, database_url: str, broker_url: str) -> httpx.Response:
-    settings = Settings.load(
-        database_url=database_url, broker_url=broker_url, secret_key=secrets.token_urlsafe(32)
-    )
+    settings = Settings.load(database_url=database_url, broker_url=broker_url, secret_key=secrets.token_urlsafe(32))
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(create_app(settings))

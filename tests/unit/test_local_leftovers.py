@@ -24,9 +24,7 @@ _SLEEPER = "import time; time.sleep(600)"
 
 
 def _command(tmp_path: Path, program: str) -> Command:
-    return Command(
-        argv=[sys.executable, "-c", program], cwd=tmp_path, env=dict(os.environ), log=tmp_path / "child.log"
-    )
+    return Command(argv=[sys.executable, "-c", program], cwd=tmp_path, env=dict(os.environ), log=tmp_path / "child.log")
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:

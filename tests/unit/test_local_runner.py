@@ -157,9 +157,7 @@ def test_a_program_that_does_not_exist_is_an_error_with_its_name(bench: _Bench) 
 
     class _Missing(_Part):
         def start(self) -> subprocess.Popen[bytes]:
-            return spawn(
-                Command(argv=["/nonexistent"], cwd=self.directory, env={}, log=self.directory / "missing.log")
-            )
+            return spawn(Command(argv=["/nonexistent"], cwd=self.directory, env={}, log=self.directory / "missing.log"))
 
     with pytest.raises(StackError, match="flower cannot be started"):
         bench.runner.start(_Missing("flower", bench.directory, ""))

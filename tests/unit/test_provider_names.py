@@ -21,9 +21,6 @@ _NOT_THE_KIND = re.compile(
     r"|\bwww\.twilio\.com\b"  # where SendGrid's documentation is
 )
 
-KNOWN = {("messaging/address.py", "apns")}
-"""Modules that still name a kind, each to become an attribute in the catalogue. Nothing is added here."""
-
 
 def sources() -> Iterator[Path]:
     """Every file of the two packages that a person reads."""
@@ -48,14 +45,8 @@ def mentions(name: str) -> Iterator[tuple[str, int, str]]:
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_kinds_name_appears_in_its_own_modules_only(name: str) -> None:
     """Else adding a provider would be more than a module and an entry of the catalogue."""
-    offenders = [f"{place}:{number}: {line}" for place, number, line in mentions(name) if (place, name) not in KNOWN]
+    offenders = [f"{place}:{number}: {line}" for place, number, line in mentions(name)]
     assert not offenders, "\n".join([f"'{name}' is named outside its own modules:", *offenders])
-
-
-@pytest.mark.parametrize(("place", "name"), sorted(KNOWN))
-def test_what_is_known_to_name_a_kind_still_does(place: str, name: str) -> None:
-    """Or it can be taken off the list."""
-    assert any(found == place for found, _, _ in mentions(name)), f"{place} no longer names {name}: take it off KNOWN"
 
 
 def test_every_kind_has_its_module() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from workers.providers.base import Minted
-from workers.providers.shared_token import SharedToken
+from workers.providers.shared_token import NoTokenError, SharedToken
 
 
 class _Store:
@@ -69,9 +69,9 @@ def test_a_failed_lookup_fails_all_who_waited_for_it() -> None:
     async def scenario() -> None:
         token = SharedToken(_Store(), "k", failing)
         errors = await asyncio.gather(*(token.current() for _ in range(500)), return_exceptions=True)
-        assert all(isinstance(error, ConnectionError) for error in errors)
+        assert all(isinstance(error, NoTokenError) for error in errors)
         assert attempts == 1
-        with pytest.raises(ConnectionError):
+        with pytest.raises(NoTokenError):
             await token.renewed("old")
 
     asyncio.run(scenario())

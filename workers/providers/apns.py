@@ -20,7 +20,7 @@ from workers.providers.apns_payload import PreparedApns, render
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
 from workers.providers.http2 import Http2Client, NotSentError, UnknownOutcomeError
 from workers.providers.http2_outcome import outcome_of
-from workers.providers.shared_token import SharedToken
+from workers.providers.shared_token import NoTokenError, SharedToken
 
 __all__ = ["CODES", "ApnsAdapter", "classify", "open_adapter"]
 
@@ -82,17 +82,20 @@ class ApnsAdapter:
         if not recipient.address:
             return classify(400, b'{"reason":"MissingDeviceToken"}')
         path = f"/3/device/{quote(recipient.address, safe='', errors='replace')}"
-        token = await self._token.current()
         reconnected = renewed = False
-        while True:
-            outcome = await self._attempt(path, token, prepared, recipient)
-            if outcome.action is Action.RECONNECT_RETRY and not reconnected:
-                reconnected = True
-            elif outcome.action is Action.REFRESH_AUTH_RETRY and not renewed:
-                renewed = True
-                token = await self._other_token(token)
-            else:
-                break
+        try:
+            token = await self._token.current()
+            while True:
+                outcome = await self._attempt(path, token, prepared, recipient)
+                if outcome.action is Action.RECONNECT_RETRY and not reconnected:
+                    reconnected = True
+                elif outcome.action is Action.REFRESH_AUTH_RETRY and not renewed:
+                    renewed = True
+                    token = await self._other_token(token)
+                else:
+                    break
+        except NoTokenError as error:
+            return error.outcome
         if outcome.action is Action.REFRESH_AUTH_RETRY:
             reason = f"{outcome.reason} It was refused twice: check this machine's clock."
             return Outcome(Action.STOP_PROVIDER, code=outcome.code, reason=reason)
@@ -112,7 +115,8 @@ class ApnsAdapter:
     async def _mint(self) -> Minted:
         """A new provider token: ES256 over the team and the time (RFC 7519)."""
         claims = {"iss": self._team_id, "iat": int(self._now())}
-        return Minted(jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id}), TOKEN_LIFETIME_S)
+        token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
+        return Minted(token, TOKEN_LIFETIME_S, TOKEN_SHORTEST_S)
 
     async def _other_token(self, refused: str) -> str:
         """A newer token; the same one again where a new one would be the second within 20 minutes."""

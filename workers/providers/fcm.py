@@ -11,11 +11,11 @@ from urllib.parse import quote
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.fcm_codes import CODES, classify, classify_token_endpoint
-from workers.providers.fcm_credentials import NoAccessTokenError, ServiceAccount
+from workers.providers.fcm_credentials import ServiceAccount
 from workers.providers.fcm_payload import PreparedFcm, render
 from workers.providers.http2 import Http2Client, NotSentCause, NotSentError, UnknownOutcomeError
 from workers.providers.http2_outcome import outcome_of
-from workers.providers.shared_token import SharedToken
+from workers.providers.shared_token import NoTokenError, SharedToken
 
 __all__ = ["CODES", "FcmAdapter", "classify", "classify_token_endpoint", "open_adapter"]
 
@@ -102,5 +102,5 @@ class FcmAdapter:
                 return outcome
         except UnknownOutcomeError as error:
             return outcome_of(error)
-        except NoAccessTokenError as error:
+        except NoTokenError as error:
             return error.outcome

@@ -19,21 +19,17 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
 from messaging.errors import InvalidArgumentError
-from messaging.outcome import Outcome
 from workers.providers.base import Minted
 from workers.providers.fcm_codes import classify_token_endpoint
+from workers.providers.shared_token import NoTokenError
 
 EARLY_S = 300
 """A token is given up this long before Google does, so that none expires on the way."""
 _TIMEOUT_S = 20.0
 
 
-class NoAccessTokenError(Exception):
-    """Google's token endpoint gave no access token; `outcome` says what follows for the messages."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
+class NoAccessTokenError(NoTokenError):
+    """Google's token endpoint gave no access token."""
 
 
 class ServiceAccount:

@@ -13,7 +13,7 @@ NOT_SENT: Mapping[NotSentCause, Action] = {
     NotSentCause.REFUSED_STREAM: Action.RETRY,
     NotSentCause.TIMEOUT: Action.RETRY,
     NotSentCause.CONNECTION_LOST: Action.RETRY,
-    NotSentCause.CLOSED: Action.RETRY,
+    NotSentCause.CLOSED: Action.RECONNECT_RETRY,  # as the account was changed: the next run has a new client
 }
 """What follows when a request was certainly not processed, by cause."""
 
