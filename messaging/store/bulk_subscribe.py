@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from messaging.channel import Channel
 from messaging.errors import InvalidArgumentError
 from messaging.store import bulk_statements as sql
+from messaging.store import topics
 from messaging.store.bulk_rows import BulkRow, Incoming, Providers, checked
 from messaging.vault import Vault
 
@@ -152,6 +153,7 @@ def _store(work: _Work, chunk: _Chunk) -> _Chunk:
         return chunk
     connection = work.connection
     parameters: dict[str, Any] = {"project": work.project_id, "topic": work.topic_id, "channel": work.channel}
+    topics.hold(connection, work.topic_id)
     connection.execute(text(sql.TEMPORARY))
     connection.execute(text("TRUNCATE incoming"))
     _copy(connection, work.project_id, chunk.good)

@@ -41,6 +41,7 @@ def create(
     """A target's new subscription; raises `ConflictError` if it is subscribed or the id is taken, `NotFoundError`."""
     public_id = check_id("subscriber_id", subscriber_id) if subscriber_id is not None else new_id()
     topic = topics.find(connection, project_id, topic_id)
+    topics.hold(connection, topic)
     target = targets.resolve(connection, project_id, [target_id]).get(target_id)
     if target is None:
         raise NotFoundError("target", target_id)
@@ -61,6 +62,7 @@ def create(
 def subscribe(connection: Connection, project_id: int, topic_id: str, target_ids: Sequence[str]) -> int:
     """How many of the targets were not subscribed before; all of them are afterwards. Raises `NotFoundError`."""
     topic = topics.find(connection, project_id, topic_id)
+    topics.hold(connection, topic)
     found = targets.resolve(connection, project_id, target_ids)
     for target_id in target_ids:
         if target_id not in found:

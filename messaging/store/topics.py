@@ -152,6 +152,14 @@ def delete(connection: Connection, project_id: int, public_id: str) -> None:
     ).one_or_none()
     if gone is None:
         raise NotFoundError("topic", public_id)
+    connection.execute(text("DELETE FROM subscribers WHERE topic_id = :id"), {"id": gone.id})
+
+
+def hold(connection: Connection, topic_id: int) -> None:
+    """Keep the topic of that number from being deleted until the transaction ends; raises `NotFoundError`."""
+    held = connection.execute(text("SELECT 1 FROM topics WHERE id = :id FOR KEY SHARE"), {"id": topic_id})
+    if held.one_or_none() is None:
+        raise NotFoundError("topic", str(topic_id))
 
 
 def _check(name: str, subscribe: Sequence[str]) -> None:

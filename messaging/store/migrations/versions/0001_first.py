@@ -328,7 +328,6 @@ def upgrade() -> None:
         sa.Column("public_id", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["target_id"], ["targets.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["topic_id"], ["topics.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("topic_id", "public_id"),
     )
