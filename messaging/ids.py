@@ -12,7 +12,7 @@ from uuid import UUID
 from messaging.errors import InvalidArgumentError
 
 _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}", re.ASCII)
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TAG = re.compile(r"d([0-9a-f]{1,3})-([0-9a-f]{1,16})-([0-9a-f]{1,16})", re.ASCII)
 _EPOCH_YEAR = 2020
 
 
@@ -44,18 +44,20 @@ def id_for_task(task_id: str) -> str:
 
 def delivery_tag(month: date, message: int, target: int) -> str:
     """The name of a delivery in requests and receipts; it leads back to the month, message and target."""
-    return f"d{_base36(_month_number(month))}-{_base36(message)}-{_base36(target)}"
+    return f"{delivery_tag_prefix(month, message)}{target:x}"
+
+
+def delivery_tag_prefix(month: date, message: int) -> str:
+    """What the tags of a message's deliveries begin with; the target's number in hexadecimal completes one."""
+    return f"d{_month_number(month):x}-{message:x}-"
 
 
 def parse_delivery_tag(tag: str) -> tuple[date, int, int] | None:
     """(month, message, target) of a tag, or None if it isn't one of ours."""
-    parts = tag.removeprefix("d").split("-")
-    if not tag.startswith("d") or len(parts) != 3:  # noqa: PLR2004  month, message, target
+    found = _TAG.fullmatch(tag)
+    if found is None:
         return None
-    try:
-        number, message, target = (int(part, 36) for part in parts)
-    except ValueError:
-        return None
+    number, message, target = (int(part, 16) for part in found.groups())
     return date(_EPOCH_YEAR + number // 12, number % 12 + 1, 1), message, target
 
 
@@ -69,12 +71,3 @@ def delivery_uuid(month: date, message: int, target: int) -> UUID:
 
 def _month_number(month: date) -> int:
     return (month.year - _EPOCH_YEAR) * 12 + month.month - 1
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while True:
-        number, digit = divmod(number, 36)
-        digits = _DIGITS[digit] + digits
-        if not number:
-            return digits

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from messaging.catalog import kind_of
 from messaging.channel import Lane, OnUnknown
 from messaging.errors import ContentError
-from messaging.ids import delivery_tag, delivery_uuid
+from messaging.ids import delivery_tag_prefix, delivery_uuid
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
 from messaging.store import batches, ledger, outgoing, providers
@@ -128,12 +128,13 @@ class Deliverer:
         owned, settings = opened.lease, self._settings
         kind = kind_of(opened.account.kind)
         month, message_id = owned.ref.month, owned.message_id
+        prefix = delivery_tag_prefix(month, message_id)
 
         def recipient(delivery: Claimed) -> Recipient:
             return Recipient(
                 target_id=delivery.target_id,
                 address=delivery.address,
-                tag=delivery_tag(month, message_id, delivery.target_id),
+                tag=f"{prefix}{delivery.target_id:x}",
                 uuid=delivery_uuid(month, message_id, delivery.target_id),
                 role=delivery.role,
                 name=delivery.name or None,
@@ -146,7 +147,6 @@ class Deliverer:
             first_target=owned.first_target,
             open=owned.open,
             request_size=kind.request_size,
-            concurrency=kind.concurrency,
             window=max(kind.request_size, min(settings.window_max, in_flight) // 2, 1),
             rate_per_s=kind.rate_per_s,
             high=owned.lane is Lane.HIGH,

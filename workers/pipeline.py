@@ -28,6 +28,7 @@ _log = structlog.get_logger(__name__)
 
 _UNSENT = "not_sent_yet"
 _STOPPING = frozenset({Action.STOP_PROVIDER, Action.QUOTA, Action.REFRESH_AUTH_RETRY})
+_ABOUT_THE_ACCOUNT = _STOPPING | {Action.RETRY_AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class Plan:
     open: int
     """Rows not settled."""
     request_size: int
-    concurrency: int
     window: int
+    """Rows claimed at once: half of what may be in flight, so that one is claimed while another is sent."""
     rate_per_s: float | None
     high: bool
     lease_s: float
@@ -102,7 +103,6 @@ class Pipeline:
         self._adapter = adapter
         self._prepared = prepared
         self._pacer = pacer
-        self._queue: asyncio.Queue[Sequence[Claimed] | None] = asyncio.Queue()
         self._answers: list[tuple[Claimed, Outcome]] = []
         self._in_hand = 0
         self._changed = asyncio.Event()
@@ -113,24 +113,18 @@ class Pipeline:
 
     async def run(self) -> Ending:
         """Send what is due; returns when every claimed row is recorded, or the lease was lost."""
-        plan = self._plan
-        senders = max(1, min(plan.concurrency, -(-plan.open // plan.request_size)))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._record_all())
-            for _ in range(senders):
-                group.create_task(self._send_all())
             try:
-                await self._claim_all()
+                await self._claim_all(group)
             finally:
                 self._claiming = False
                 self._changed.set()
-                for _ in range(senders):
-                    self._queue.put_nowait(None)
         return self.ending
 
     # -- claim -------------------------------------------------------------------------------------
 
-    async def _claim_all(self) -> None:
+    async def _claim_all(self, group: asyncio.TaskGroup) -> None:
         plan, cursor, left = self._plan, self._plan.first_target - 1, self._plan.open
         while left > 0 and not self._is_halted():
             await self._wait_for_room()
@@ -147,7 +141,8 @@ class Pipeline:
             cursor, left = window.cursor, left - grant.granted
             self._in_hand += len(window.claimed)
             for start in range(0, len(window.claimed), plan.request_size):
-                self._queue.put_nowait(window.claimed[start : start + plan.request_size])
+                # no more tasks than may be in flight: that many rows are claimed at most
+                group.create_task(self._send_chunk(window.claimed[start : start + plan.request_size]))
             if window.exhausted:
                 return
 
@@ -165,31 +160,31 @@ class Pipeline:
 
     # -- send --------------------------------------------------------------------------------------
 
-    async def _send_all(self) -> None:
-        while (chunk := await self._queue.get()) is not None:
-            if self.ending.lost:
-                continue
-            if self._stopped is not None:
-                # claimed but not sent: back to waiting, at no cost
-                outcomes: Sequence[Outcome] = [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk)
-            else:
-                outcomes = await self._send(chunk)
-            self._answers.extend(zip(chunk, outcomes, strict=True))
-            answered = len(self._answers)
-            # the first answer starts the clock, a full window ends it: no need to wake anybody in between
-            if answered <= len(chunk) or answered >= self._plan.window or answered >= self._in_hand:
-                self._changed.set()
+    async def _send_chunk(self, chunk: Sequence[Claimed]) -> None:
+        if self.ending.lost:
+            return
+        if self._stopped is not None:
+            # claimed but not sent: back to waiting, at no cost
+            outcomes: Sequence[Outcome] = [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk)
+        else:
+            outcomes = await self._send(chunk)
+        self._answers.extend(zip(chunk, outcomes, strict=True))
+        answered = len(self._answers)
+        # the first answer starts the clock, a full window ends it: no need to wake anybody in between
+        if answered <= len(chunk) or answered >= self._plan.window or answered >= self._in_hand:
+            self._changed.set()
 
     async def _send(self, chunk: Sequence[Claimed]) -> Sequence[Outcome]:
         recipients = [self._plan.recipient(delivery) for delivery in chunk]
         try:
             outcomes = await self._adapter.send(self._prepared, recipients)
-            paired = list(zip(recipients, outcomes, strict=True))
+            outcomes = [outcome for _, outcome in zip(recipients, outcomes, strict=True)]
         except Exception:  # noqa: BLE001  third-party adapters may raise anything; the row must not be lost
             _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
             return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * len(chunk)
-        for _, outcome in paired:
-            await self._heed(outcome)
+        for outcome in outcomes:
+            if outcome.action in _ABOUT_THE_ACCOUNT:
+                await self._heed(outcome)
         return outcomes
 
     async def _heed(self, outcome: Outcome) -> None:

@@ -39,6 +39,8 @@ def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the t
     delivery: Claimed, outcome: Outcome, policy: RetryPolicy, uniform: Callable[[float, float], float]
 ) -> Verdict:
     """What becomes of `delivery` after `outcome`."""
+    if outcome.action is Action.ACCEPTED:  # nearly all of them
+        return Verdict(delivery.target_id, _S.ACCEPTED, provider_message_id=outcome.provider_message_id)
     code, reason = outcome.code or None, outcome.reason or None
 
     def end(status: DeliveryStatus, *, doubt: int = 0) -> Verdict:
@@ -46,8 +48,8 @@ def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the t
             delivery.target_id,
             status,
             doubt=doubt,
-            error_code=None if status is _S.ACCEPTED else code,
-            error=None if status is _S.ACCEPTED else reason,
+            error_code=code,
+            error=reason,
             provider_message_id=outcome.provider_message_id,
         )
 
@@ -55,8 +57,6 @@ def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the t
         return Verdict(delivery.target_id, _S.RETRYING, wait_s, refund, doubt, code, reason)
 
     match outcome.action:
-        case Action.ACCEPTED | Action.DELIVERED:
-            return end(_S.ACCEPTED)
         case Action.REJECT_MESSAGE | Action.DISABLE_TARGET:
             return end(_S.FAILED)
         case Action.SUPPRESS_TARGET:

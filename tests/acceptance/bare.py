@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,11 +25,15 @@ OWN_QUEUE = "shop"
 def producer(broker_url: str, *, results: str | None = None) -> Iterator[Celery]:
     """An application with its own name, a broker and perhaps a result backend."""
     app = Celery("shop", broker=broker_url, backend=results, set_as_current=False)
+    # kombu's pools belong to the process, by address and options: this one is nobody else's
+    app.conf.broker_transport_options = {"producer": secrets.token_hex(4)}
     # the default gives up after a second; a producer's own code would try again
     app.conf.task_publish_retry_policy = {"max_retries": 60, "interval_start": 0.2, "interval_step": 0.2}
     try:
         yield app
     finally:
+        # `Celery.close` forgets its pool without closing what is in it (celery 5.7, app/base.py)
+        app.pool.force_close_all()  # type: ignore[attr-defined]  # celery-types takes it for a pool of producers
         app.close()
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pytest
 
 from messaging.client.messaging import Messaging
-from messaging.local.children import group_members, identity
+from messaging.local.children import Command, group_members, identity, spawn
 from messaging.local.postgres_home import remove
 from messaging.local.runtime import Runtime, read_runtime
 
@@ -62,15 +62,15 @@ class Stack:
     def start(self, *arguments: str) -> None:
         """Start it, and return when it is ready."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("MESSAGING_")}
-        with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "messaging.local.up", "--data-dir", str(self.directory), *arguments],
-                stdout=output,
-                stderr=output,
-                env=own | dict(self.env),
+        self._process = spawn(
+            Command(
+                argv=[sys.executable, "-m", "messaging.local.up", "--data-dir", str(self.directory), *arguments],
                 cwd=self.directory.parent,
-                start_new_session=True,
+                env=own | dict(self.env),
+                log=self._output,
+                parent_death_signal=signal.SIGTERM,  # it stops in order even when the tests are killed
             )
+        )
         until(lambda: self._has_ended or self._is_up, lambda: self.tail("up"), within_s=_START_S)
         assert not self._has_ended, self._output.read_text(errors="replace")[-3000:]
 

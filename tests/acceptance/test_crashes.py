@@ -22,7 +22,7 @@ from messaging.store.messages import MessageView
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, fcm_tokens, push_topic
 from tests.acceptance.stack import Stack, until
-from tests.acceptance.sums import Sums, set_faults, sums
+from tests.acceptance.sums import Sums, clear_faults, set_faults, sums
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -97,11 +97,15 @@ def test_a_push_worker_killed_in_the_middle_loses_nothing(hurt: Stack, client: M
     """Of 20,000 devices at most those in flight get it twice, and the message counts them as doubtful."""
     apns, fcm = apns_tokens(10_000), fcm_tokens(10_000)
     topic = push_topic(client, apns=apns, fcm=fcm)
-    for protocol in ("apns", "fcm"):  # so that something is in flight whenever it dies
-        set_faults(hurt.sandbox["control"], protocol, delay_ms=30)
     message_id = send(app, topics=[topic])
-    underway(client, message_id, settled=3000)
-    hurt.replaced(hurt.kill("push"))
+    underway(client, message_id, settled=1000)
+    for protocol in ("apns", "fcm"):  # answers are held back until something is in flight for certain
+        set_faults(hurt.sandbox["control"], protocol, delay_ms=2000)
+    underway(client, message_id, settled=1000)
+    until(lambda: client.deliveries(message_id, _S.SENDING, limit=1), "nothing is in flight")
+    killed = hurt.kill("push")
+    clear_faults(hurt.sandbox["control"])
+    hurt.replaced(killed)
     message = finished(hurt, client, message_id)
     assert message.state is MessageState.SENT
     found = judged(hurt, client, [message_id], apns + fcm)
@@ -214,10 +218,22 @@ def _all_arrive(stack: Stack, client: Messaging, sent: Sequence[str], tokens: Se
 
     until(
         lambda: not missing(),
-        lambda: f"{len(missing())} of {len(sent)} are missing: {sorted(missing())[:5]}\n{stack.tail('intake')}",
+        lambda: f"{len(missing())} of {len(sent)}: {_whereabouts(stack, missing())}",
         within_s=90,
     )
     judged(stack, client, sent, tokens)
+
+
+def _whereabouts(stack: Stack, message_ids: set[str]) -> dict[str, str]:
+    """For each: how far its message is, or that there is none and whether the broker still has the task."""
+    with psycopg.connect(stack.runtime.database_url) as connection:
+        rows = connection.execute("SELECT public_id, state FROM messages WHERE public_id = ANY(%s)", ([*message_ids],))
+        found = {row[0]: f"a message in state {row[1]}" for row in rows}
+    with redis.Redis.from_url(stack.runtime.broker_url) as broker:
+        held = b"".join([*broker.hvals("unacked"), *broker.lrange(bare.QUEUE, 0, -1)])
+    for each in message_ids - found.keys():
+        found[each] = "no message; the broker " + ("has the task" if each.encode() in held else "has nothing: LOST")
+    return found
 
 
 @contextmanager

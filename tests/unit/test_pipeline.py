@@ -35,12 +35,13 @@ class Book:
     claimed: set[int] = field(default_factory=set)
     most_in_doubt: int = 0
     recordings: int = 0
+    claim_s: float = 0.0
     late: list[Verdict] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     withdrawn: int = 0
 
     async def claim(self, *, after: int, window: int) -> Window | None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.claim_s)
         if self.stops_after is not None and after >= self.stops_after:
             return None
         ids = range(after + 1, min(after + window, self.rows) + 1)
@@ -106,7 +107,7 @@ def recipient(delivery: Claimed) -> Recipient:
 
 def run(book: Book, adapter: Adapter, pacer: NoPacer | None = None, **changes: int) -> Ending:
     """One run over a batch of the book's size."""
-    sizes = {"request_size": 1, "concurrency": 20, "window": 10} | changes
+    sizes = {"request_size": 1, "window": 10} | changes
     plan = Plan(
         provider_id=1,
         first_target=1,
@@ -150,11 +151,11 @@ def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt() -> None:
         async def pause(self, provider_id: int, pause_s: float) -> None:  # noqa: ARG002
             pauses.append(pause_s)
 
-    book = Book(300)
+    book = Book(300, claim_s=0.01)
     adapter = Adapter(
         lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED
     )
-    ending = run(book, adapter, Pausing(), concurrency=1)
+    ending = run(book, adapter, Pausing(), window=1)
     assert pauses == [7.0]
     assert ending.wait_s == 7.0
     unsent = [v for i, v in book.written.items() if i not in adapter.sent]
