@@ -32,6 +32,10 @@ def producer(broker_url: str, *, results: str | None = None) -> Iterator[Celery]
     try:
         yield app
     finally:
+        if results is not None:
+            consumer = app.backend.result_consumer  # type: ignore[attr-defined]  # celery-types knows no Redis backend
+            consumer.stop()
+            consumer._pubsub = None  # a result collected later would unsubscribe there, though its server is gone
         # `Celery.close` forgets its pool without closing what is in it (celery 5.7, app/base.py)
         app.pool.force_close_all()  # type: ignore[attr-defined]  # celery-types takes it for a pool of producers
         app.close()
