@@ -46,6 +46,8 @@ class IntakeTask:
     expires: str | None = None
     """ISO 8601; after it Celery would have thrown the task away."""
     queue: str = Queue.INTAKE
+    unreadable: str | None = None
+    """Why its body could not be read, if it could not."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def _accept(connection: Connection, vault: Vault, settings: Settings, task: Inta
 def request_of(task: IntakeTask) -> SendRequest:
     """The request a task's arguments describe; raises `InvalidArgumentError` or `ContentError`."""
     channel = CHANNEL_OF_TASK[task.name]
+    if task.unreadable:
+        raise InvalidArgumentError("body", task.unreadable)
     if task.args:
         raise InvalidArgumentError("args", "give everything as keyword arguments: kwargs={...}")
     rest = {name: value for name, value in task.kwargs.items() if value is not None}

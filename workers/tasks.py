@@ -8,17 +8,19 @@ from typing import Any
 import structlog
 from celery import Task
 from celery.exceptions import Reject
+from celery.signals import task_unknown
 from celery.worker.control import Panel
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.errors import MessagingError
+from messaging.store import intake_keys
 from messaging.store.batches import BatchRef
 from messaging.store.engine import open_engine
 from messaging.wire import Queue, TaskName
 from workers import fanout, intake
 from workers import sweep as sweeping
 from workers.app import app, settings
-from workers.transport import ETA_HEADER, EXPIRES_HEADER
+from workers.transport import ETA_HEADER, EXPIRES_HEADER, UNREADABLE_HEADER
 from workers.wiring import wiring
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +59,7 @@ def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, An
         kwargs=kwargs,
         eta=request.get(ETA_HEADER),
         expires=request.get(EXPIRES_HEADER),
+        unreadable=request.get(UNREADABLE_HEADER),
         queue=(request.delivery_info or {}).get("routing_key") or Queue.INTAKE,
     )
     wired = wiring()
@@ -154,3 +157,16 @@ def revoke(state: Any, task_id: Any, **_: Any) -> dict[str, str]:  # noqa: ANN40
 
 
 Panel.data["revoke"] = revoke
+
+
+@task_unknown.connect
+def _refuse_unknown(name: str, id: str, **_: object) -> None:  # noqa: A002  Celery's signature
+    """Count a task in our queues that nobody here knows; Celery has logged and dropped it."""
+    engine = open_engine(settings, role="control", pool_size=1)
+    try:
+        with engine.begin() as connection:
+            intake_keys.refuse(connection, task_id=id, task_name=name, reason=f"There is no task '{name}' here.")
+    except _AWAY as error:
+        _log.error("Could not count an unknown task: the database is away.", task_id=id, task=name, reason=str(error))
+    finally:
+        engine.dispose()
