@@ -169,18 +169,6 @@ def test_a_broker_that_forgot_everything_after_intake_loses_nothing(
     judged(hurt, client, [large, *single], tokens)
 
 
-def test_intake_killed_while_tasks_come_in_loses_none(hurt: Stack, client: Messaging, app: Celery) -> None:
-    """A task is acknowledged only when its message is committed; each becomes one message, once."""
-    tokens = apns_tokens(400)
-    targets = [client.targets.create(token, provider_id="apns").id for token in tokens]
-    sent = []
-    for number, target in enumerate(targets):
-        sent.append(send(app, targets=[target]))
-        if number in {150, 300}:
-            hurt.replaced(hurt.kill("intake"))
-    _all_arrive(hurt, client, sent, tokens)
-
-
 def test_a_database_that_stands_still_costs_time_only(hurt: Stack, client: Messaging, app: Celery) -> None:
     """PostgreSQL is stopped for some seconds while tasks come in: each becomes one message."""
     tokens = apns_tokens(150)
