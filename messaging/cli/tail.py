@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +41,7 @@ def tail(
     deadline = None if seconds is None else time.monotonic() + seconds
     with connect(data_dir) as messaging:
         follower = Follower(messaging)
+        print("Following. Ctrl-C stops.", file=sys.stderr, flush=True)
         try:
             while deadline is None or time.monotonic() < deadline:
                 for line in follower.moved():

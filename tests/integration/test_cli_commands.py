@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -162,8 +163,9 @@ def test_tail_prints_what_settles(cli: Cli, road: Road) -> None:
     road.add_provider("ios", "apns")
     cli("send", "push", "--to", "still", "--title", "Hi", "--draft", "--id", "draft")
     with subprocess.Popen(
-        [sys.executable, "-m", "messaging.cli.main", "tail", "--seconds", "6", "--json"],
+        [sys.executable, "-m", "messaging.cli.main", "tail", "--seconds", "60", "--json"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={
             **os.environ,
@@ -173,11 +175,16 @@ def test_tail_prints_what_settles(cli: Cli, road: Road) -> None:
         },
     ) as following:
         assert following.stdout is not None
+        assert following.stderr is not None
+        assert following.stderr.readline().startswith("Following")
         cli("send", "push", "--to", "tok", "--title", "Hi", "--id", "m1")
         assert json.loads(following.stdout.readline())["message"] == "m1"
         road.deliver()
         road.sweep()
-        lines = [json.loads(line) for line in following.stdout]
+        lines: list[dict[str, Any]] = []
+        while not lines or lines[-1].get("state") != "sent":
+            lines.append(json.loads(following.stdout.readline()))
+        following.send_signal(signal.SIGINT)
     assert [line["status"] for line in lines if "delivery" in line] == ["accepted"]
     assert lines[-1]["state"] == "sent"
     assert all(line["message"] == "m1" for line in lines)
