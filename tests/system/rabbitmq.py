@@ -65,6 +65,9 @@ class RabbitMQ:
         process, self._process = self._process, None
         if process is not None:
             self._finish(process)
+        deadline = time.monotonic() + _STOP_S
+        while answers(self.port) and time.monotonic() < deadline:  # its listener outlives the one we started
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Let the node write down what it holds, and end it."""

@@ -125,7 +125,12 @@ def test_a_broker_that_restarts_in_the_middle_costs_time_and_no_delivery(
     broker.start()
     set_faults(control, "apns", delay_ms=0)
     with bare.producer(broker.url) as shop:
-        second = shop.send_task(bare.PUSH, kwargs={"title": "b", "topics": [after]}, queue=bare.QUEUE).id
+        second = shop.send_task(
+            bare.PUSH,
+            kwargs={"title": "b", "topics": [after]},
+            queue=bare.QUEUE,
+            retry_policy={"max_retries": 50, "interval_start": 0.2, "interval_max": 0.5},
+        ).id
     finished(stack, client, message, second)
     assert assert_exact(stack, client, [message], devices) == 0
     assert assert_exact(stack, client, [second], later) == 0
