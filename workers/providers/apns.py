@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
 from workers.providers.http2 import Http2Client, NotSentError, UnknownOutcomeError
 from workers.providers.http2_outcome import outcome_of
 from workers.providers.shared_token import NoTokenError, SharedToken
+from workers.providers.tls import client_context
 
 __all__ = ["CODES", "ApnsAdapter", "classify", "open_adapter"]
 
@@ -36,9 +36,7 @@ def open_adapter(account: Account, context: Context) -> ApnsAdapter:
     """An adapter for the account; raises `InvalidArgumentError` naming a credential that can't be used."""
     development = bool(account.options.get("sandbox", False))
     origin = context.endpoints.get("apns") or (DEVELOPMENT if development else PRODUCTION)
-    tls = ssl.create_default_context()
-    if context.ca_file is not None:
-        tls.load_verify_locations(str(context.ca_file))
+    tls = client_context(context.ca_file)
     return ApnsAdapter(account, context, Http2Client(origin, ssl_context=tls, connections=context.connections))
 
 

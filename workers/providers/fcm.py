@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import ssl
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from workers.providers.fcm_payload import PreparedFcm, render
 from workers.providers.http2 import Http2Client, NotSentCause, NotSentError, UnknownOutcomeError
 from workers.providers.http2_outcome import outcome_of
 from workers.providers.shared_token import NoTokenError, SharedToken
+from workers.providers.tls import client_context
 
 __all__ = ["CODES", "FcmAdapter", "classify", "classify_token_endpoint", "open_adapter"]
 
@@ -30,9 +30,7 @@ def open_adapter(account: Account, context: Context) -> FcmAdapter:
         token_endpoint=context.endpoints.get("fcm_token"),
         ca_file=context.ca_file,
     )
-    tls = ssl.create_default_context()
-    if context.ca_file is not None:
-        tls.load_verify_locations(str(context.ca_file))
+    tls = client_context(context.ca_file)
     origin = context.endpoints.get("fcm") or PRODUCTION
     return FcmAdapter(service, context, Http2Client(origin, ssl_context=tls, connections=context.connections))
 
