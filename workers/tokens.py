@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Engine
@@ -12,34 +11,21 @@ from messaging.store import provider_tokens
 from messaging.vault import Vault
 from workers.providers.base import Minted
 
-_REMEMBER_S = 30.0
-"""How long a process trusts its own copy before it asks the database again."""
-
 
 class SharedTokens:
-    """Tokens in PostgreSQL, with a short memory in front."""
+    """Tokens in PostgreSQL. Adapters remember theirs for a while (`shared_token.SharedToken`)."""
 
     def __init__(self, engine: Engine, vault: Vault) -> None:
         self._engine = engine
         self._vault = vault
-        self._remembered: dict[str, tuple[str, float]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, key: str, mint: Callable[[], Awaitable[Minted]]) -> str:
         """The current token, minted now if there is none or it ran out."""
-        token, until = self._remembered.get(key, ("", 0.0))
-        if time.monotonic() < until:
-            return token
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            token, until = self._remembered.get(key, ("", 0.0))
-            if time.monotonic() < until:
-                return token
-            return await self._agree(key, mint, rejected=None)
+        return await self._agree(key, mint, rejected=None)
 
     async def replace(self, key: str, rejected: str, mint: Callable[[], Awaitable[Minted]]) -> str:
         """Another token than `rejected`, unless it is too young to be replaced: then `rejected` again."""
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._agree(key, mint, rejected=rejected)
+        return await self._agree(key, mint, rejected=rejected)
 
     async def _agree(self, key: str, mint: Callable[[], Awaitable[Minted]], *, rejected: str | None) -> str:
         loop = asyncio.get_running_loop()
@@ -47,9 +33,7 @@ class SharedTokens:
         def minted() -> Minted:
             return asyncio.run_coroutine_threadsafe(_coroutine(mint), loop).result(timeout=30)
 
-        token = await asyncio.to_thread(self._agree_in_transaction, key, minted, rejected)
-        self._remembered[key] = (token, time.monotonic() + _REMEMBER_S)
-        return token
+        return await asyncio.to_thread(self._agree_in_transaction, key, minted, rejected)
 
     def _agree_in_transaction(self, key: str, mint: Callable[[], Minted], rejected: str | None) -> str:
         with self._engine.begin() as connection:
