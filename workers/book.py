@@ -47,10 +47,9 @@ class DatabaseBook:
         """See `Book.claim`. None too while the database is away: what is in flight comes first."""
 
         def work(connection: Connection) -> Window | None:
-            held = batches.hold(connection, self.owned)
+            held = batches.hold(connection, self.owned, lease_s=self.lease_s)
             if held.expired or held.state is not MessageState.PROCESSING:
                 return None
-            batches.renew(connection, self.owned, lease_s=self.lease_s)
             return ledger.claim(connection, self.owned, after=after, window=window, bulk=self.owned.lane is Lane.BULK)
 
         try:
@@ -65,8 +64,7 @@ class DatabaseBook:
         """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
 
         def work(connection: Connection) -> None:
-            batches.hold(connection, self.owned)
-            batches.renew(connection, self.owned, lease_s=self.lease_s)
+            batches.hold(connection, self.owned, lease_s=self.lease_s)
             ledger.record(connection, self.owned, answered.verdicts)
             if answered.dead:
                 dead_targets.mark(connection, self.owned, answered.dead)
@@ -114,8 +112,7 @@ class DatabaseBook:
         """See `Book.renew`. A database that is away is no reason to stop what is in flight."""
 
         def work(connection: Connection) -> None:
-            batches.hold(connection, self.owned)
-            batches.renew(connection, self.owned, lease_s=self.lease_s)
+            batches.hold(connection, self.owned, lease_s=self.lease_s)
 
         try:
             await in_transaction(self.engine, work)

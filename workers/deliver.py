@@ -163,7 +163,7 @@ class Deliverer:
 
     async def _fail_all(self, owned: Lease, error: ContentError) -> str:
         def work(connection: Connection) -> int:
-            batches.hold(connection, owned)
+            batches.hold(connection, owned, lease_s=self._settings.lease_s)
             ended = ledger.settle_waiting(
                 connection, owned.ref, DeliveryStatus.FAILED, code=error.code, error=str(error)
             )

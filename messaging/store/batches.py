@@ -109,11 +109,11 @@ _NESTED_LOOKUPS = ", ".join(
 )
 
 _HOLD = text(f"""
-SELECT m.state, m.expires_at <= now() AS expired, {_NESTED_LOOKUPS}
-  FROM batches b JOIN messages m ON m.id = b.message_id
+UPDATE batches b SET lease_until = now() + make_interval(secs => :lease_s)
+  FROM messages m
  WHERE b.month = :month AND b.id = :id AND b.claim = :claim AND b.state = {BatchState.LEASED:d}
-   AND b.lease_until > now()
-   FOR UPDATE OF b
+   AND b.lease_until > now() AND m.id = b.message_id
+RETURNING m.state, m.expires_at <= now() AS expired, {_NESTED_LOOKUPS}
 """)
 
 
@@ -129,25 +129,16 @@ class Held:
     expired: bool
 
 
-def hold(connection: Connection, owned: Lease) -> Held:
-    """Lock the batch row for this transaction, if we still own it; raises `LeaseLostError`.
+def hold(connection: Connection, owned: Lease, *, lease_s: float) -> Held:
+    """Lock the batch row for this transaction and move the end of its lease to `lease_s` from now.
 
-    Whoever writes rows of a batch locks the batch first: a take-over waits, or we find out here. What follows
-    in the transaction is planned as lookups by key.
+    Raises `LeaseLostError` where we own it no longer. Whoever writes rows of a batch locks the batch first: a
+    take-over waits, or we find out here. What follows in the transaction is planned as lookups by key.
     """
-    row = connection.execute(_HOLD, _key(owned)).one_or_none()
+    row = connection.execute(_HOLD, _key(owned) | {"lease_s": lease_s}).one_or_none()
     if row is None:
         raise LeaseLostError
     return Held(MessageState.of(row.state), row.expired)
-
-
-def renew(connection: Connection, owned: Lease, *, lease_s: float) -> None:
-    """Move the end of the lease to `lease_s` from now. Call with the batch held."""
-    connection.execute(
-        text("""UPDATE batches SET lease_until = now() + make_interval(secs => :lease_s)
-                 WHERE month = :month AND id = :id AND claim = :claim"""),
-        _key(owned) | {"lease_s": lease_s},
-    )
 
 
 def count(connection: Connection, ref: BatchRef, changes: dict[str, int]) -> None:

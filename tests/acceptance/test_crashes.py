@@ -28,8 +28,8 @@ pytestmark = pytest.mark.timeout(180)
 
 _S = DeliveryStatus
 
-IN_FLIGHT = 500
-"""Rows a push process has claimed and not recorded at most: two windows of half its concurrency."""
+IN_FLIGHT = 1000
+"""Rows a push process has claimed and not recorded at most: two batches, two windows of half its concurrency each."""
 
 
 @pytest.fixture

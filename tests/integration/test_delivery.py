@@ -134,7 +134,7 @@ class TestALostWorker:
         with road.engine.begin() as connection:
             owned = batches.lease(connection, ref, lease_s=60)
             assert owned is not None
-            batches.hold(connection, owned)
+            batches.hold(connection, owned, lease_s=60)
             claimed = ledger.claim(connection, owned, after=0, window=5, bulk=True)
         assert len(claimed.claimed) == 5
         self.owned, self.sent, self.claimed = owned, sent, claimed.claimed
@@ -171,7 +171,7 @@ class TestALostWorker:
         verdicts = [Verdict(c.target_id, S.ACCEPTED) for c in self.claimed[:3]]
         verdicts.append(Verdict(self.claimed[-1].target_id + 3, S.FAILED, error_code="late"))
         with road.engine.begin() as connection, pytest.raises(LeaseLostError):
-            batches.hold(connection, self.owned)
+            batches.hold(connection, self.owned, lease_s=60)
         with road.engine.begin() as connection:
             assert ledger.record(connection, self.owned, verdicts) == 0
         with road.engine.begin() as connection:

@@ -53,10 +53,10 @@ def test_a_path_with_spaces_stays_one_argument() -> None:
 
 
 def test_concurrency_comes_from_the_environment_or_its_default() -> None:
-    """`PUSH_CONCURRENCY` sets the processes of the push pool; one where it is not set."""
+    """`PUSH_BATCHES` sets how many batches a push process sends at once; two where it is not set."""
     push = next(process for process in PROCESSES if process.name == "push")
-    assert push.argv(_ENV)[push.argv(_ENV).index("-c") + 1] == "1"
-    many = push.argv(_ENV | {"PUSH_CONCURRENCY": "4"})
+    assert push.argv(_ENV)[push.argv(_ENV).index("-c") + 1] == "2"
+    many = push.argv(_ENV | {"PUSH_BATCHES": "4"})
     assert many[many.index("-c") + 1] == "4"
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from workers.providers.http2_answer import NotSentCause, NotSentError, Response, UnknownOutcomeError
 from workers.providers.http2_call import Call
 from workers.providers.http2_connection import Connection
+from workers.providers.http2_deadlines import Deadlines
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,8 @@ __all__ = ["Http2Client", "NotSentCause", "NotSentError", "Response", "UnknownOu
 
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MOST_S = 10.0
+_SOUND_KEPT = 512
+"""Headers remembered as checked: those that are the same in each request are."""
 
 
 class Http2Client:
@@ -77,6 +80,8 @@ class Http2Client:
         self._failures = 0
         self._next_attempt_at = 0.0
         self._closing = False
+        self._deadlines = Deadlines(self._expire)
+        self._sound: set[tuple[str, str]] = set()
         self._idle: asyncio.Event = asyncio.Event()
 
     @property
@@ -107,15 +112,13 @@ class Http2Client:
         if not (path.isascii() and path.isprintable()):
             msg = "The path holds a character that must be percent-encoded; quote it first."
             raise ValueError(msg)
-        for name, value in headers:
-            if not (name.isascii() and value.isprintable() and (value.isascii() or _is_latin_1(value))):
-                msg = f"The header '{name}' holds a character no header can carry; use printable latin-1."
-                raise ValueError(msg)
+        for field in headers:
+            if field not in self._sound:
+                self._check(field)
         loop = asyncio.get_running_loop()
         pseudo = self._pseudo if method == "POST" else ((":method", method), *self._pseudo[1:])
         call = Call(loop.create_future(), pseudo, path, headers, body)
-        timeout = self._request_timeout_s if timeout_s is None else timeout_s
-        call.timer = loop.call_later(timeout, self._expire, call, timeout)
+        self._deadlines.add(call, self._request_timeout_s if timeout_s is None else timeout_s)
         connection = None if self._waiting else self._freest()
         if connection is not None:
             connection.start(call)
@@ -129,6 +132,18 @@ class Http2Client:
         except asyncio.CancelledError:
             self._abandon(call)
             raise
+        finally:
+            self._deadlines.forget(call)
+
+    def _check(self, field: tuple[str, str]) -> None:
+        """Remember a header as fit to send; raises `ValueError` where it is not."""
+        name, value = field
+        if not (name.isascii() and value.isprintable() and (value.isascii() or _is_latin_1(value))):
+            msg = f"The header '{name}' holds a character no header can carry; use printable latin-1."
+            raise ValueError(msg)
+        if len(self._sound) >= _SOUND_KEPT:
+            self._sound.clear()
+        self._sound.add(field)
 
     def retire(self, connection: int) -> None:
         """Open no more streams on the connection of that serial number; a new one takes its place."""
@@ -151,6 +166,7 @@ class Http2Client:
             pass
         for task in list(self._connecting):
             task.cancel()
+        self._deadlines.stop()
         self._fail_waiting("The client was closed; nothing was sent.", NotSentCause.CLOSED)
         for connection in list(self._all):
             connection.drain()
@@ -200,8 +216,6 @@ class Http2Client:
             call.fail(NotSentError(reason, cause=NotSentCause.TIMEOUT))
 
     def _abandon(self, call: Call) -> None:
-        if call.timer is not None:
-            call.timer.cancel()
         if call.stream_id:
             for connection in self._all:
                 if connection.calls.get(call.stream_id) is call:

@@ -26,7 +26,6 @@ class Call:
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     unacknowledged: int = 0
-    timer: asyncio.TimerHandle | None = None
 
     @property
     def left(self) -> bool:
@@ -35,7 +34,5 @@ class Call:
 
     def fail(self, error: NotSentError | UnknownOutcomeError) -> None:
         """End with `error`, unless it has ended."""
-        if self.timer is not None:
-            self.timer.cancel()
         if not self.future.done():
             self.future.set_exception(error)

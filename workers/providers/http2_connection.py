@@ -282,8 +282,6 @@ class Connection(asyncio.Protocol):
         if self._blocked.pop(event.stream_id, None):  # answered before it had the whole request
             self._h2.reset_stream(event.stream_id, ErrorCodes.CANCEL)
         self.answered = True
-        if call.timer is not None:
-            call.timer.cancel()
         if not call.future.done():
             call.future.set_result(Response(call.status, call.response, b"".join(call.chunks), self.serial))
 
