@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from messaging.http.context import Context
+from messaging.http.dispatch import endpoint, error_response
+from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
+from messaging.http.slashes import CollapseSlashes
+from messaging.http.surface import OPERATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from messaging.settings import Settings
 
@@ -21,8 +30,35 @@ async def _root(_request: Request) -> JSONResponse:
     return JSONResponse({"name": "heliograph", "endpoint": "/v1", "health": "/health/ready"})
 
 
-def create_app(settings: Settings) -> Starlette:
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return error_response(
+        ApiError(404, "general_route_not_found", "Route not found. Please ensure the endpoint is configured correctly.")
+    )
+
+
+async def _not_allowed(request: Request, _error: Exception) -> Response:
+    return error_response(
+        ApiError(405, "general_method_not_allowed", f"There is no {request.method} {request.url.path}.")
+    )
+
+
+def create_app(settings: Settings) -> CollapseSlashes:
     """The application for `settings`; it opens no connection before the first request."""
-    app = Starlette(routes=[Route("/", _root), *health_routes(settings)])
+    context = Context(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        context.close()
+
+    routes = [
+        Route(f"/v1{operation.path}", endpoint(context, operation), methods=[operation.method])
+        for operation in OPERATIONS
+    ]
+    app = Starlette(
+        routes=[Route("/", _root), *health_routes(settings), *routes],
+        exception_handlers={404: _not_found, 405: _not_allowed},
+        lifespan=lifespan,
+    )
     app.state.settings = settings
-    return app
+    return CollapseSlashes(app)

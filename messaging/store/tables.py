@@ -99,9 +99,38 @@ class User(Base):
     name: Mapped[str] = mapped_column(server_default="")
     email: Mapped[str | None]
     phone: Mapped[str | None]
+    password_hash: Mapped[str | None]
+    """argon2id, in its own text form; None for a user without a password."""
+    password_updated_at: Mapped[datetime | None]
+    blocked: Mapped[bool] = mapped_column(server_default="false")
+    labels: Mapped[list[str]] = mapped_column(server_default="{}")
+    prefs: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    email_verified: Mapped[bool] = mapped_column(server_default="false")
+    phone_verified: Mapped[bool] = mapped_column(server_default="false")
+    accessed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
     __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class Session(Base):
+    """A user who signed in. The secret is random; its SHA-256 is kept."""
+
+    __tablename__ = "sessions"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    public_id: Mapped[str]
+    secret_sha256: Mapped[bytes] = mapped_column(unique=True)
+    provider: Mapped[str]
+    """How the user signed in: `email`, `anonymous` or `server`."""
+    provider_uid: Mapped[str] = mapped_column(server_default="")
+    ip: Mapped[str] = mapped_column(server_default="")
+    user_agent: Mapped[str] = mapped_column(server_default="")
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"), Index("sessions_of_user", "user_id"))
 
 
 class Provider(Base):
@@ -135,6 +164,8 @@ class Target(Base):
     project_id: Mapped[int] = _project_unchecked()
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("providers.id", ondelete="SET NULL"))
+    session_id: Mapped[int | None] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    """The session a device registered in; the target ends with it."""
     public_id: Mapped[str]
     channel: Mapped[str]
     identifier: Mapped[str]
@@ -159,6 +190,7 @@ class Target(Base):
             "identifier",
             unique=True,
         ),
+        Index("targets_of_session", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         Index("targets_of_user", "user_id", postgresql_where=text("user_id IS NOT NULL")),
         Index("targets_dead", "dead_at", postgresql_where=text("dead_at IS NOT NULL AND expired_at IS NULL")),
     )
@@ -174,6 +206,8 @@ class Topic(Base):
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     subscribe: Mapped[list[str]] = mapped_column(server_default="{users}")
+    qos: Mapped[int | None] = mapped_column(SmallInteger)
+    expiry_s: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
     __table_args__ = (UniqueConstraint("project_id", "public_id"),)
@@ -221,19 +255,45 @@ class Suppression(Base):
     created_at: Mapped[datetime] = _created()
 
 
+class Bucket(Base):
+    """A named place for files, with its limits."""
+
+    __tablename__ = "buckets"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    public_id: Mapped[str]
+    name: Mapped[str]
+    permissions: Mapped[list[str]] = mapped_column(server_default="{}")
+    file_security: Mapped[bool] = mapped_column(server_default="false")
+    enabled: Mapped[bool] = mapped_column(server_default="true")
+    maximum_file_size: Mapped[int]
+    allowed_file_extensions: Mapped[list[str]] = mapped_column(server_default="{}")
+    """Lower case, without the dot; none: every extension."""
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
 class File(Base):
-    """A stored file (attachment); its bytes are in `file_chunks`."""
+    """A stored file; its bytes are in `file_chunks`. Attachments sent along with a message are in no bucket."""
 
     __tablename__ = "files"
     id: Mapped[int] = _id()
     project_id: Mapped[int] = _project()
+    bucket_id: Mapped[int | None] = mapped_column(ForeignKey("buckets.id", ondelete="CASCADE"))
     public_id: Mapped[str]
     name: Mapped[str]
     content_type: Mapped[str]
     size_bytes: Mapped[int]
     sha256: Mapped[bytes]
+    md5: Mapped[bytes | None]
+    permissions: Mapped[list[str]] = mapped_column(server_default="{}")
+    chunks_total: Mapped[int] = mapped_column(Integer, server_default="1")
+    """Pieces its uploader sends; the file is there when all have come."""
+    chunks_uploaded: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[datetime] = _created()
-    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("files_one_id", "project_id", text("coalesce(bucket_id, 0)"), "public_id", unique=True),)
 
 
 class FileChunk(Base):
@@ -308,6 +368,29 @@ class IntakeKey(Base):
     created_at: Mapped[datetime] = _created()
     # a revocation knows the task id and not the project
     __table_args__ = (Index("intake_keys_by_key", "key"),)
+
+
+class HttpAnswer(Base):
+    """The answer to a request that carried an idempotency key."""
+
+    __tablename__ = "http_answers"
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[bytes]
+    status: Mapped[int | None] = mapped_column(Integer)
+    body: Mapped[dict[str, Any] | None]
+    keep_until: Mapped[datetime]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("http_answers_by_age", "keep_until"),)
+
+
+class RateLimit(Base):
+    """How often something was tried in the current window."""
+
+    __tablename__ = "rate_limits"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    hits: Mapped[int] = mapped_column(Integer)
+    resets_at: Mapped[datetime]
 
 
 class Revocation(Base):

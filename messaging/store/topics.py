@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, RowMapping, text
 
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
+from messaging.store import lists
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted
 
 LONGEST_NAME = 128
 MOST_ROLES = 100
 
-_COLUMNS = "id AS number, public_id, name, description, subscribe, created_at, updated_at"
+_COLUMNS = "id AS number, public_id, name, description, subscribe, qos, expiry_s, created_at, updated_at"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class TopicView:
     subscribe: tuple[str, ...]
     """Roles that may subscribe themselves, e.g. `users`."""
     totals: dict[Channel, int]
+    qos: int | None
+    expiry_s: int | None
     created_at: datetime
     updated_at: datetime
 
@@ -60,14 +63,16 @@ def create(
     topic_id: str | None = None,
     description: str = "",
     subscribe: Sequence[str] = ("users",),
+    qos: int | None = None,
+    expiry_s: int | None = None,
 ) -> TopicView:
     """A new topic; raises `ConflictError` if the id is taken."""
     public_id = check_id("topic_id", topic_id) if topic_id is not None else new_id()
     _check(name, subscribe)
     row = connection.execute(
         text(
-            "INSERT INTO topics (project_id, public_id, name, description, subscribe)"
-            " VALUES (:project, :id, :name, :description, :subscribe)"
+            "INSERT INTO topics (project_id, public_id, name, description, subscribe, qos, expiry_s)"
+            " VALUES (:project, :id, :name, :description, :subscribe, :qos, :expiry_s)"
             " ON CONFLICT (project_id, public_id) DO NOTHING RETURNING id"
         ),
         {
@@ -76,6 +81,8 @@ def create(
             "name": name,
             "description": description,
             "subscribe": list(subscribe),
+            "qos": qos,
+            "expiry_s": expiry_s,
         },
     ).one_or_none()
     if row is None:
@@ -85,10 +92,14 @@ def create(
 
 def get(connection: Connection, project_id: int, public_id: str) -> TopicView:
     """The topic; raises `NotFoundError`."""
-    row = connection.execute(
-        text(f"SELECT {_COLUMNS} FROM topics WHERE project_id = :project AND public_id = :id"),
-        {"project": project_id, "id": public_id},
-    ).one_or_none()
+    row = (
+        connection.execute(
+            text(f"SELECT {_COLUMNS} FROM topics WHERE project_id = :project AND public_id = :id"),
+            {"project": project_id, "id": public_id},
+        )
+        .mappings()
+        .one_or_none()
+    )
     if row is None:
         raise NotFoundError("topic", public_id)
     return _views(connection, [row])[0]
@@ -111,8 +122,49 @@ def page(
             "search": search,
             "limit": limit,
         },
-    ).all()
-    return _views(connection, rows)
+    )
+    return _views(connection, rows.mappings().all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicPage:
+    """A page of topics, and how many there are."""
+
+    topics: list[TopicView]
+    total: int
+
+
+def _total(channel: Channel) -> Attribute:
+    counted = f"(SELECT count(*) FROM subscribers s WHERE s.topic_id = topics.id AND s.channel = '{channel}')"
+    return Attribute(counted, Kind.NUMBER)
+
+
+_LIST = ListOf(
+    what="Topic",
+    columns=_COLUMNS,
+    source="topics",
+    where="project_id = :project",
+    number="id",
+    public_id="public_id",
+    search="concat_ws(' ', public_id, name, description)",
+    attributes={
+        "$id": Attribute("public_id"),
+        "$createdAt": Attribute("created_at", Kind.TIME),
+        "$updatedAt": Attribute("updated_at", Kind.TIME),
+        "$sequence": Attribute("id", Kind.NUMBER),
+        "name": Attribute("name"),
+        "description": Attribute("description"),
+        "emailTotal": _total(Channel.EMAIL),
+        "smsTotal": _total(Channel.SMS),
+        "pushTotal": _total(Channel.PUSH),
+    },
+)
+
+
+def listed(connection: Connection, project_id: int, wanted: Wanted) -> TopicPage:
+    """Topics as `wanted` filters and orders them; raises `QueryError` or `CursorError`."""
+    found = lists.page(connection, _LIST, wanted, {"project": project_id})
+    return TopicPage(topics=_views(connection, found.rows), total=found.total)
 
 
 def update(
@@ -123,6 +175,8 @@ def update(
     name: str | None = None,
     description: str | None = None,
     subscribe: Sequence[str] | None = None,
+    qos: int | None = None,
+    expiry_s: int | None = None,
 ) -> TopicView:
     """The topic after the change; raises `NotFoundError`."""
     _check(name if name is not None else "-", subscribe or ())
@@ -130,13 +184,17 @@ def update(
         text(
             "UPDATE topics SET name = coalesce(CAST(:name AS text), name),"
             " description = coalesce(CAST(:description AS text), description),"
-            " subscribe = coalesce(CAST(:subscribe AS text[]), subscribe), updated_at = now()"
+            " subscribe = coalesce(CAST(:subscribe AS text[]), subscribe),"
+            " qos = coalesce(CAST(:qos AS smallint), qos),"
+            " expiry_s = coalesce(CAST(:expiry_s AS integer), expiry_s), updated_at = now()"
             " WHERE project_id = :project AND public_id = :id"
         ),
         {
             "name": name,
             "description": description,
             "subscribe": None if subscribe is None else list(subscribe),
+            "qos": qos,
+            "expiry_s": expiry_s,
             "project": project_id,
             "id": public_id,
         },
@@ -169,8 +227,8 @@ def _check(name: str, subscribe: Sequence[str]) -> None:
         raise InvalidArgumentError("subscribe", f"at most {MOST_ROLES} roles, not {len(subscribe)}")
 
 
-def _views(connection: Connection, rows: Sequence[Row[Any]]) -> list[TopicView]:
-    totals: dict[int, dict[Channel, int]] = {row.number: dict.fromkeys(Channel, 0) for row in rows}
+def _views(connection: Connection, rows: Sequence[RowMapping]) -> list[TopicView]:
+    totals: dict[int, dict[Channel, int]] = {row["number"]: dict.fromkeys(Channel, 0) for row in rows}
     counted = connection.execute(
         text(
             "SELECT topic_id, channel, count(*) AS total FROM subscribers WHERE topic_id = ANY(:topics)"
@@ -182,13 +240,15 @@ def _views(connection: Connection, rows: Sequence[Row[Any]]) -> list[TopicView]:
         totals[row.topic_id][Channel(row.channel)] = row.total
     return [
         TopicView(
-            id=row.public_id,
-            name=row.name,
-            description=row.description,
-            subscribe=tuple(row.subscribe),
-            totals=totals[row.number],
-            created_at=row.created_at,
-            updated_at=row.updated_at,
+            id=row["public_id"],
+            name=row["name"],
+            description=row["description"],
+            subscribe=tuple(row["subscribe"]),
+            totals=totals[row["number"]],
+            qos=row["qos"],
+            expiry_s=row["expiry_s"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
         )
         for row in rows
     ]

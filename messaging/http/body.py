@@ -1,0 +1,74 @@
+"""Read a request's JSON body: bounded in bytes, and an object."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from messaging.http.errors import ApiError
+
+LARGEST_JSON_BYTES = 6 * 1024 * 1024
+"""Room for 100,000 ids; a body that says or shows more is refused unread."""
+
+
+async def read_bytes(request: Request, *, most: int) -> bytes:
+    """The body; raises `ApiError` 413 as soon as it is longer than `most` bytes."""
+    said = request.headers.get("content-length")
+    if said is not None and said.isdigit() and int(said) > most:
+        raise _too_large(most)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > most:
+                raise _too_large(most)
+            pieces.append(piece)
+    except ClientDisconnect:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "general_bad_request", "The request ended in its middle.") from None
+    return b"".join(pieces)
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body as an object; an empty body is an empty object. Raises `ApiError`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    raw = await read_bytes(request, most=LARGEST_JSON_BYTES)
+    if not raw.strip():
+        return {}
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "general_bad_request",
+            f"The body is '{kind or 'of no content type'}'; send JSON with the content type application/json.",
+        )
+    return parse_object(raw)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in `raw`; raises `ApiError` for anything else."""
+    try:
+        value = json.loads(raw, parse_constant=_no_constant)
+    except RecursionError:  # json gives up after about a thousand levels
+        raise _bad("is nested too deeply") from None
+    except ValueError:  # UnicodeDecodeError is one
+        raise _bad("is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise _bad("is not a JSON object")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are no JSON (RFC 8259 §6)
+
+
+def _bad(problem: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "general_bad_request", f"The body {problem}.")
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "general_body_too_large", f"The body is larger than {most:,} bytes."
+    )

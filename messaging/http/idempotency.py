@@ -1,0 +1,40 @@
+"""`Idempotency-Key`: a POST repeated under the same key gets the first answer and does nothing again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from messaging.http.errors import invalid
+from messaging.http.json_text import dumps
+from messaging.http.operations import Answer, Call
+from messaging.store import answers
+
+HEADER = "idempotency-key"
+LONGEST_KEY = 255
+
+
+def once(call: Call, given: Mapping[str, Any], work: Callable[[], Answer]) -> Answer:
+    """The answer of `work`, or the kept one of the same request under the same key.
+
+    The key, the work and the answer are one transaction. Raises `ApiError` for a key that was used with another
+    body or for another operation.
+    """
+    key = call.headers.get(HEADER)
+    if key is None or call.operation.method != "POST" or not call.operation.keyed:
+        return work()
+    if not key or len(key) > LONGEST_KEY or not key.isprintable():
+        raise invalid("Idempotency-Key", f"a key has 1 to {LONGEST_KEY} printable characters")
+    said = dumps([call.operation.method, call.operation.path, _plain(given)])
+    kept = answers.reserve(call.connection, call.project_id, key, hashlib.sha256(said).digest())
+    if kept is not None:
+        return Answer(body=kept.body, status=kept.status, headers=(("Idempotent-Replayed", "true"),))
+    answer = work()
+    if answer.content is None and not answer.headers:
+        answers.keep(call.connection, call.project_id, key, status=answer.status or 200, body=answer.body)
+    return answer
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in sorted(given)}

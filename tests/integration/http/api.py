@@ -1,0 +1,132 @@
+"""The HTTP API on a real socket: uvicorn in a thread, the embedded database and broker behind it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import uvicorn
+from sqlalchemy import Engine
+
+from messaging.http.app import create_app
+from messaging.local.free_ports import free_ports
+from messaging.settings import Settings
+from messaging.store import api_keys, projects
+from messaging.store.engine import open_engine
+from messaging.vault import Vault
+
+SECRET = "0123456789abcdef0123456789abcdef"
+_START_S = 20.0
+
+
+def query(method: str, attribute: str | None = None, *values: Any) -> str:
+    """One of `queries[]`, as the SDKs write it; `and` and `or` take other queries as values."""
+    if method in {"and", "or"}:
+        values = tuple(json.loads(value) for value in values)
+    said: dict[str, Any] = {"method": method}
+    if attribute is not None:
+        said["attribute"] = attribute
+    if values:
+        said["values"] = list(values)
+    return json.dumps(said)
+
+
+@dataclass
+class Api:
+    """A running API, and a client that speaks with an API key of its project."""
+
+    url: str
+    """Ends in /v1."""
+    project: str
+    key: str
+    engine: Engine
+    vault: Vault
+    settings: Settings
+    client: httpx.Client = field(repr=False)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        queries: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        key: bool = True,
+        **params: str,
+    ) -> httpx.Response:
+        """One request; a body is sent as JSON, DELETE with `{}` as the SDKs do."""
+        if body is None and method == "DELETE":
+            body = {}
+        sent = {"x-appwrite-project": self.project}
+        if key:
+            sent["x-appwrite-key"] = self.key
+        sent |= dict(headers or {})
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            sent.setdefault("content-type", "application/json")
+        asked: list[tuple[str, str | int | float | bool | None]] = list(params.items())
+        asked += [(f"queries[{number}]", text) for number, text in enumerate(queries)]
+        return self.client.request(method, self.url + path, content=content, params=asked, headers=sent)
+
+    def ok(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """The JSON of an answer that must be a success; None for an empty one."""
+        answer = self.call(method, path, body, **more)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def refused(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, str]:
+        """(status, type) of an answer that must be an error with a body the SDKs can parse."""
+        answer = self.call(method, path, body, **more)
+        assert answer.is_error, f"{method} {path}: {answer.status_code} {answer.text}"
+        assert answer.headers["content-type"].startswith("application/json")
+        error = answer.json()
+        assert error["code"] == answer.status_code
+        assert error["message"]
+        assert error["version"]
+        return answer.status_code, str(error["type"])
+
+    def new_key(self, *scopes: str) -> str:
+        """The secret of another key of the project."""
+        with self.engine.begin() as connection:
+            return api_keys.create(connection, projects.find(connection, self.project), name="t", scopes=scopes)[1]
+
+
+@contextmanager
+def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator[Api]:
+    """The API on a free port, with a project `default` and a key for it."""
+    chosen = Settings.load({}, database_url=database_url, broker_url=broker_url, secret_key=SECRET, **settings)
+    engine = open_engine(chosen, role="test")
+    with engine.begin() as connection:
+        project = projects.ensure(connection, "default")
+        _, key = api_keys.create(connection, project, name="tests")
+    (port,) = free_ports(1)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(chosen), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    )
+    thread = threading.Thread(target=server.run, name="api")
+    thread.start()
+    deadline = time.monotonic() + _START_S
+    while not server.started:
+        assert thread.is_alive(), "the API did not start"
+        assert time.monotonic() < deadline, "the API did not start in time"
+        time.sleep(0.01)
+    with httpx.Client(timeout=30) as client:
+        yield Api(
+            url=f"http://127.0.0.1:{port}/v1",
+            project="default",
+            key=key,
+            engine=engine,
+            vault=Vault(SECRET),
+            settings=chosen,
+            client=client,
+        )
+    server.should_exit = True
+    thread.join(30)
+    engine.dispose()
