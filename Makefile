@@ -18,7 +18,10 @@ PROGRAM_OF_nghttp2-server := nghttpd
 PROGRAM_OF_postfix := smtp-sink
 PROGRAM_OF_rabbitmq-server := rabbitmq-server
 
-.PHONY: help install demo up test test-slow test-system test-system-packages bench clean
+# The official SDKs for JavaScript, which the tests drive; only where there is a Node to run them.
+SDKS := tests/sdk/node_modules/.installed
+
+.PHONY: help install install-sdks demo up test test-slow test-system test-system-packages bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 24
@@ -35,13 +38,24 @@ install: .venv/.installed ## create .venv and install everything; done again onl
 	@touch $@
 	@echo "install: done"
 
+install-sdks: install ## also the JavaScript SDKs that the tests drive, where there are Node and npm
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) -s $(SDKS); \
+	  else echo "install-sdks: no Node or no npm; the JavaScript SDKs will not be driven" >&2; fi
+
+$(SDKS): tests/sdk/package.json
+	@echo "install-sdks: node-appwrite and appwrite, from npm"
+	@if [ -n "$${HOME:-}" ] && [ -w "$${HOME:-/nowhere}" ]; then :; else \
+	  export HOME="$(CURDIR)/.venv" npm_config_cache="$(CURDIR)/.venv/npm-cache"; fi; \
+	  cd tests/sdk && npm install --loglevel=error --no-package-lock --no-audit --no-fund --no-update-notifier --ignore-scripts >/dev/null
+	@touch $@
+
 demo: install ## the whole system with provider stand-ins, one message through each channel
 	@$(PY) -m messaging.local.demo
 
 up: install ## the whole system with provider stand-ins, until Ctrl-C; DATA_DIR names the folder of its data
 	@$(PY) -m messaging.local.up --data-dir "$(DATA_DIR)" --sandbox
 
-test: install ## ruff, mypy, import contracts, and every test that needs no further packages
+test: install-sdks ## ruff, mypy, import contracts, and every test that needs no further packages
 	@echo "test: ruff"
 	@$(PY) -m ruff check .
 	@echo "test: mypy"
@@ -51,13 +65,13 @@ test: install ## ruff, mypy, import contracts, and every test that needs no furt
 	@echo "test: pytest"
 	@$(PY) -m pytest -q
 
-test-slow: install ## the tests that take minutes
+test-slow: install-sdks ## the tests that take minutes
 	@$(PY) -m pytest -q -m slow
 
 test-system-packages: ## print the Debian packages `make test-system` needs
 	@echo $(SYSTEM_PACKAGES)
 
-test-system: install ## the tests that need Debian packages; says which are missing
+test-system: install-sdks ## the tests that need Debian packages; says which are missing
 	@missing=; $(foreach package,$(SYSTEM_PACKAGES), \
 	  PATH="$$PATH:/usr/sbin:/usr/local/sbin:/sbin" command -v $(PROGRAM_OF_$(package)) >/dev/null || missing="$$missing $(package)"; ) \
 	if [ -n "$$missing" ]; then \
@@ -69,5 +83,5 @@ bench: install ## the measurements of benchmarks/
 	@$(PY) -m benchmarks
 
 clean: ## remove what the targets above made, .venv included; data folders stay
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	@rm -rf .venv tests/sdk/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

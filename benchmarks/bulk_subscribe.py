@@ -17,9 +17,9 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.stack import SECRET, Servers, servers
 from messaging import Messaging
-from messaging.client.csv_rows import read_rows
 from messaging.settings import sqlalchemy_url
 from messaging.store import projects
+from messaging.store.csv_rows import read_rows
 
 
 def addresses(run: int, rows: int) -> Iterator[str]:

@@ -28,6 +28,8 @@ class FileReference(Attachment):
     content_type: str = ""
     content: bytes = b""
     file_id: str
+    bucket_id: str = ""
+    """Empty for a file in no bucket, such as one that came along with a message."""
 
 
 def parse_attachments(given: Any) -> tuple[Attachment, ...]:  # noqa: ANN401  from a wire

@@ -116,8 +116,11 @@ def content_to_json(content: Content) -> dict[str, Any]:
 
 
 def stored_attachment_ids(stored: Mapping[str, Any]) -> list[str]:
-    """Ids of the files that a stored content refers to."""
-    return [entry["fileId"] for entry in stored.get("attachments", ())]
+    """Ids of the files that a stored content refers to; `bucket:file` for those in a bucket."""
+    return [
+        f"{entry['bucketId']}:{entry['fileId']}" if entry.get("bucketId") else entry["fileId"]
+        for entry in stored.get("attachments", ())
+    ]
 
 
 def content_from_json(channel: Channel, stored: Mapping[str, Any], attachments: Sequence[Attachment] = ()) -> Content:

@@ -7,8 +7,10 @@
     ├── InvalidArgumentError      the caller's argument; carries ``argument``
     ├── NotFoundError             no such user, target, topic, provider, message
     ├── ConflictError             the id or address is taken, or the state forbids it
+    │   ├── StateConflictError    a message's state forbids it; carries ``state``
     │   └── IdempotencyConflictError
     ├── NoEnabledProviderError
+    ├── FileError                 a file is too large, of the wrong kind, or its pieces don't fit
     └── ContentError              the message can't be expressed to the provider
 """
 
@@ -55,6 +57,16 @@ class ConflictError(MessagingError):
     code = "conflict"
 
 
+class StateConflictError(ConflictError):
+    """The message's state does not allow the change; ``state`` names it. Look at the message, then decide."""
+
+    code = "state_conflict"
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 class IdempotencyConflictError(ConflictError):
     """The same task id or idempotency key was used before with another body; nothing was sent."""
 
@@ -65,6 +77,17 @@ class NoEnabledProviderError(MessagingError):
     """No provider of the channel is enabled; add one with `messaging provider add`, or enable one."""
 
     code = "no_enabled_provider"
+
+
+class FileError(MessagingError):
+    """A file can't be taken as it is: too large, empty, of the wrong kind, or its pieces don't fit together.
+
+    ``code`` is the word for it that the SDKs know (e.g. ``storage_file_type_unsupported``).
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class ContentError(MessagingError):

@@ -10,17 +10,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from messaging.attachments import FileReference
+from messaging.attachments import LARGEST_TOTAL_BYTES, FileReference
 from messaging.channel import Channel, Lane, OnUnknown, Role, default_on_unknown
 from messaging.content import content_to_json
 from messaging.errors import InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
 from messaging.message import Attachment, Content, Email
 from messaging.settings import Settings
-from messaging.status import MessageState
-from messaging.store import expansion, files, intake_keys, messages, routes, targets, topics, users
+from messaging.status import DeliveryStatus, MessageState
+from messaging.store import expansion, files, intake_keys, message_changes, messages, routes, targets, topics, users
 from messaging.store.batches import BatchRef, Hint, deliver_hint
-from messaging.store.expand import Audience, Expanding, Route, count_audience, expand_page
+from messaging.store.expand import Audience, Expanding, Expansion, Route, count_audience, expand_page
+from messaging.store.expansion import ToExpand
+from messaging.store.message_changes import Unsent
 from messaging.vault import Vault
 from messaging.wire import fanout_queue
 
@@ -47,6 +49,8 @@ class SendRequest:
     """None: it follows from the size of the audience."""
     id: str | None = None
     idempotency_key: str | None = None
+    image: str | None = None
+    """`bucket:file` that the image of a push came from, kept for whoever looks at the message."""
     draft: bool = False
     allow_past_schedule: bool = False
     """A time that has passed means now (a Celery `eta` that was late), not an error."""
@@ -63,6 +67,8 @@ class Accepted:
     hints: Sequence[Hint] = ()
     """To be published after commit; if that fails, the sweep repeats them."""
     repeated: bool = False
+    view: messages.MessageView | None = None
+    """The message as it is now, where it was just created."""
 
 
 def accept(connection: Connection, vault: Vault, settings: Settings, project_id: int, request: SendRequest) -> Accepted:
@@ -76,10 +82,53 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
     if request.idempotency_key is not None:
         before = intake_keys.reserve(connection, project_id, request.idempotency_key, body_hash(request), public_id)
         if before is not None:
-            found = messages.view(connection, project_id, before)
-            return Accepted(public_id=before, message_id=None, state=found.state, repeated=True)
-    now = datetime.now(UTC)
-    scheduled_at = _schedule(request, now)
+            state = messages.state_of(connection, project_id, before) or MessageState.CANCELLED  # deleted since
+            return Accepted(public_id=before, message_id=None, state=state, repeated=True)
+    ready = _prepare(connection, vault, settings, project_id, replace(request, id=public_id))
+    at_once = ready.small and ready.new.state is MessageState.PROCESSING
+    new = replace(ready.new, expanded=at_once)
+    inserted = messages.insert(connection, project_id, new)
+    if not at_once:
+        begun = _begin(connection, settings, inserted.number, ready)
+        return replace(begun, view=messages.new_view(new, inserted, expanded=False, totals={}))
+    to_expand = ToExpand(
+        id=inserted.number,
+        project_id=project_id,
+        audience=new.audience,
+        lane=new.lane,
+        month=inserted.month,
+        mark=inserted.mark,
+        cursor=0,
+        first_page=True,
+    )
+    brought = _expand_small(connection, to_expand, ready.routing, page=settings.small_audience)
+    if not brought.complete:  # somebody subscribed between the count and now: the fan-out goes on
+        expansion.advance(connection, to_expand, cursor=brought.cursor, complete=False)
+    totals = {
+        DeliveryStatus.QUEUED: brought.deliveries - brought.suppressed - brought.failed,
+        DeliveryStatus.SUPPRESSED: brought.suppressed,
+        DeliveryStatus.FAILED: brought.failed,
+    }
+    return Accepted(
+        public_id=public_id,
+        message_id=inserted.number,
+        state=new.state,
+        hints=_hints(to_expand, brought, ready.routing),
+        view=messages.new_view(new, inserted, expanded=brought.complete, totals=totals),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A request whose audience is known."""
+
+    new: messages.NewMessage
+    routing: Sequence[Route]
+    small: bool
+
+
+def _prepare(connection: Connection, vault: Vault, settings: Settings, project_id: int, request: SendRequest) -> _Ready:
+    scheduled_at = _schedule(request, datetime.now(UTC))
     audience = resolve_audience(connection, vault, project_id, request)
     state, failure = _first_state(request, scheduled_at), None
     channel = request.content.channel
@@ -90,31 +139,47 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
         failure = _cannot_go_out(channel, has_provider=bool(routing), nobody=small and not reachable)
         state = state if failure is None else MessageState.FAILED
     lane = request.lane or (Lane.HIGH if small else Lane.BULK)
-    message_id = messages.insert(
-        connection,
-        project_id,
-        messages.NewMessage(
-            public_id=public_id,
-            channel=channel,
-            lane=lane,
-            state=state,
-            content=_stored_content(connection, project_id, request.content),
-            named=_named(request),
-            audience=audience,
-            on_unknown=request.on_unknown or default_on_unknown(channel),
-            scheduled_at=scheduled_at,
-            expires_in_s=_expires_in_s(settings, channel, lane),
-            expires_at=request.expires_at,
-            failure=failure,
-        ),
+    new = messages.NewMessage(
+        public_id=request.id or "",
+        channel=channel,
+        lane=lane,
+        state=state,
+        content=_stored_content(connection, project_id, request.content),
+        named=_named(request),
+        audience=audience,
+        on_unknown=request.on_unknown or default_on_unknown(channel),
+        scheduled_at=scheduled_at,
+        expires_in_s=_expires_in_s(settings, channel, lane),
+        expires_at=request.expires_at,
+        failure=failure,
     )
+    return _Ready(new=new, routing=routing, small=small)
+
+
+def _begin(connection: Connection, settings: Settings, message_id: int, ready: _Ready) -> Accepted:
+    """Expand a small audience at once; what is larger or later is left to a hint or the sweep."""
+    new = ready.new
     hints: Sequence[Hint] = ()
-    if state is MessageState.PROCESSING:
-        if small:
-            hints = expand_small(connection, message_id, routing, page=settings.small_audience)
+    if new.state is MessageState.PROCESSING:
+        if ready.small:
+            message = expansion.lock_for_expansion(connection, message_id)
+            if message is not None:
+                brought = _expand_small(connection, message, ready.routing, page=settings.small_audience)
+                expansion.advance(connection, message, cursor=brought.cursor, complete=brought.complete)
+                hints = _hints(message, brought, ready.routing)
         else:
-            hints = (fanout_hint(message_id, channel, lane),)
-    return Accepted(public_id=public_id, message_id=message_id, state=state, hints=hints)
+            hints = (fanout_hint(message_id, new.channel, new.lane),)
+    return Accepted(public_id=new.public_id, message_id=message_id, state=new.state, hints=hints)
+
+
+def revise(connection: Connection, vault: Vault, settings: Settings, unsent: Unsent, request: SendRequest) -> Accepted:
+    """Give a draft or scheduled message, locked by `lock_unsent`, all that `request` says, and begin it if it is due.
+
+    Raises what `accept` raises.
+    """
+    ready = _prepare(connection, vault, settings, unsent.project_id, request)
+    message_changes.revise(connection, unsent.number, ready.new)
+    return _begin(connection, settings, unsent.number, ready)
 
 
 def record_failed(
@@ -141,11 +206,8 @@ def record_failed(
     )
 
 
-def expand_small(connection: Connection, message_id: int, routing: Sequence[Route], *, page: int) -> list[Hint]:
+def _expand_small(connection: Connection, message: ToExpand, routing: Sequence[Route], *, page: int) -> Expansion:
     """Expand an audience that fits one page, in the caller's transaction."""
-    message = expansion.lock_for_expansion(connection, message_id)
-    if message is None:
-        return []
     expanding = Expanding(
         project_id=message.project_id,
         message_id=message.id,
@@ -154,11 +216,11 @@ def expand_small(connection: Connection, message_id: int, routing: Sequence[Rout
         cursor=message.cursor,
         mark=message.mark,
     )
-    brought = expand_page(connection, expanding, message.audience, routing, page=page, hint_quota=page)
-    expansion.advance(
-        connection, message, cursor=brought.cursor, complete=brought.complete, estimate=brought.deliveries
-    )
-    kinds = routes.kinds(connection, {provider for _, provider in brought.batches})
+    return expand_page(connection, expanding, message.audience, routing, page=page, hint_quota=page)
+
+
+def _hints(message: ToExpand, brought: Expansion, routing: Sequence[Route]) -> list[Hint]:
+    kinds = {route.effective_id: route.kind for route in routing}
     return [
         deliver_hint(BatchRef(message.month, batch), message.audience.channel, message.lane, kinds[provider])
         for batch, provider in brought.batches
@@ -259,17 +321,34 @@ def _expires_in_s(settings: Settings, channel: Channel, lane: Lane) -> float:
 def _stored_content(connection: Connection, project_id: int, content: Content) -> dict[str, Any]:
     stored = content_to_json(content)
     if isinstance(content, Email) and content.attachments:
-        stored["attachments"] = [
-            {"fileId": _file_id(connection, project_id, each), "filename": each.filename}
-            for each in content.attachments
-        ]
+        stored["attachments"] = _stored_attachments(connection, project_id, content.attachments)
     return stored
 
 
-def _file_id(connection: Connection, project_id: int, attachment: Attachment) -> str:
-    if isinstance(attachment, FileReference):
-        return files.view(connection, project_id, attachment.file_id).id
-    return files.store(connection, project_id, attachment.filename, attachment.content_type, attachment.content)
+def _stored_attachments(
+    connection: Connection, project_id: int, attachments: Sequence[Attachment]
+) -> list[dict[str, str]]:
+    """What is kept of attachments: where each lies. Files sent along are stored; those stored before are held."""
+    known = {
+        index: files.held(connection, project_id, each)
+        for index, each in enumerate(attachments)
+        if isinstance(each, FileReference)
+    }
+    total = sum(
+        known[index].size_bytes if index in known else len(each.content) for index, each in enumerate(attachments)
+    )
+    if total > LARGEST_TOTAL_BYTES:
+        raise InvalidArgumentError("attachments", f"have {total:,} bytes together; at most {LARGEST_TOTAL_BYTES:,}")
+    return [
+        {"bucketId": known[index].bucket_id, "fileId": known[index].id, "filename": known[index].name}
+        if index in known
+        else {
+            "bucketId": "",
+            "fileId": files.store(connection, project_id, each.filename, each.content_type, each.content),
+            "filename": each.filename,
+        }
+        for index, each in enumerate(attachments)
+    ]
 
 
 def _named(request: SendRequest) -> dict[str, Any]:
@@ -281,4 +360,5 @@ def _named(request: SendRequest) -> dict[str, Any]:
         "cc": list(request.cc),
         "bcc": list(request.bcc),
     }
-    return {key: ids for key, ids in named.items() if ids}
+    kept: dict[str, Any] = {key: ids for key, ids in named.items() if ids}
+    return kept if request.image is None else kept | {"image": request.image}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.errors import SettingsError
 
@@ -17,6 +19,22 @@ PREFIX = "MESSAGING_"
 
 _NOT_OURS = frozenset({"MESSAGING_SHARED_DIR"})
 """Read by the test suite only."""
+
+
+_ORIGIN = re.compile(r"\*|(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+
+
+def _listed(value: object) -> object:
+    """Host names from a text with commas (or a JSON list), in lower case."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith('["') else value.split(",")
+    if not isinstance(value, (list, tuple)):
+        return value
+    found = [each.strip().lower() if isinstance(each, str) else "" for each in value]
+    for each in found:
+        if each and not _ORIGIN.fullmatch(each):
+            raise ValueError(f"'{each}' is neither a host name, nor host:port, nor *; write example.org, no address")
+    return tuple(each for each in found if each)
 
 
 class Settings(BaseSettings):
@@ -32,6 +50,11 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(description="encrypts credentials at rest; 32 random characters or more")
     result_backend_url: SecretStr | None = Field(None, description="where Celery results go; none by default")
     project: str = Field("default", description="project of producers that name none")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https://[^\s/?#@]+(?:/[^\s?#]*)?$",
+        description="https://… under which devices reach the API, for the images of push messages",
+    )
 
     endpoints: Mapping[str, str] = Field(
         default_factory=dict, description="base addresses replacing providers' own, by kind"
@@ -59,6 +82,12 @@ class Settings(BaseSettings):
     dead_grace_s: float = Field(60.0, ge=0, description="a dead address is expired this long after its verdict")
     sweep_every_s: float = Field(1.0, gt=0)
     retention_days: int = Field(90, ge=1)
+    http_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        ("localhost", "127.0.0.1"),
+        description="pages that may call the API from a browser: host names (any port) or host:port, by commas;"
+        " * for all pages, without cookies",
+    )
+    http_rate_limits: bool = Field(default=True, description="whether sign-in and the like are limited")
     intake_queues: tuple[str, ...] = Field((), description="further queues the intake reads, e.g. celery")
 
     ready_file: Path | None = Field(None, description="a worker writes this file when it is ready")

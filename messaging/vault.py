@@ -28,6 +28,11 @@ class Vault:
         secret = secret_key.encode()
         self._cipher = AESGCM(_derive(secret, b"messaging encryption"))
         self._hash_key = _derive(secret, b"messaging address hash")
+        self.token_key = _derive(secret, b"messaging user tokens")
+        """Signs the tokens (JWT) that speak for a user."""
+        self._counter_key = _derive(secret, b"messaging rate limits")
+        self._link_key = _derive(secret, b"messaging file links")
+        self._request_key = _derive(secret, b"messaging repeated requests")
 
     def seal(self, value: object) -> bytes:
         """`value` (anything JSON can hold) encrypted with AES-256-GCM."""
@@ -48,6 +53,18 @@ class Vault:
     def address_hash(self, channel: Channel, address: str) -> bytes:
         """A keyed hash (16 bytes) by which an address is found on the suppression list after its erasure."""
         return hmac.digest(self._hash_key, f"{channel}:{address.casefold()}".encode(), hashlib.sha256)[:16]
+
+    def counter_name(self, said: str) -> str:
+        """A keyed hash (hex) of what a rate limit counts, so that the counters hold no addresses."""
+        return hmac.digest(self._counter_key, said.encode(errors="replace"), hashlib.sha256).hex()
+
+    def request_mac(self, said: bytes) -> bytes:
+        """HMAC-SHA256 by which a repeated request is known; a password in it can't be guessed from this."""
+        return hmac.digest(self._request_key, said, hashlib.sha256)
+
+    def link_mac(self, said: bytes) -> bytes:
+        """HMAC-SHA256 of what a link to a file says, so that nobody else can write one."""
+        return hmac.digest(self._link_key, said, hashlib.sha256)
 
 
 def _derive(secret: bytes, purpose: bytes) -> bytes:

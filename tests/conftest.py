@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-_MARKED_FOLDERS = ("integration", "acceptance", "chaos", "system")
+_MARKED_FOLDERS = ("integration", "sdk", "acceptance", "chaos", "system")
 _START_TIMEOUT_S = 60.0
 _TEMPLATE = "heliograph_template"
 

@@ -109,6 +109,8 @@ class Deliverer:
         return f"{ending.sent} sent, " + await self._give_back(owned, ending.wait_s, ending.waiting_for)
 
     async def _prepare(self, adapter: Adapter, message: OutgoingMessage) -> object:
+        if message.unsendable:
+            raise ContentError(message.unsendable, "attachment_gone")
         key = (message.id, adapter)
         prepared = self._prepared.get(key)
         if prepared is None:

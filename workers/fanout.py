@@ -77,7 +77,7 @@ def _expand_page(connection: Connection, settings: Settings, publisher: Publishe
     )
     guess = estimate(connection, message.audience) if message.first_page and not brought.complete else None
     expansion.advance(connection, message, cursor=brought.cursor, complete=brought.complete, estimate=guess)
-    kinds = routes.kinds(connection, {provider for _, provider in brought.batches})
+    kinds = {route.effective_id: route.kind for route in routing}
     hints = [
         deliver_hint(BatchRef(message.month, batch), channel, message.lane, kinds[provider])
         for batch, provider in brought.batches

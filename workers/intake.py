@@ -165,8 +165,7 @@ def revoke(engine: Engine, task_ids: Sequence[str]) -> list[str]:
                 intake_keys.revoke(connection, key)
                 done.append(task_id)
             for project_id, public_id in found:
-                state = messages.view(connection, project_id, public_id).state
-                if state in {MessageState.DRAFT, MessageState.SCHEDULED}:
+                if messages.state_of(connection, project_id, public_id) in {MessageState.DRAFT, MessageState.SCHEDULED}:
                     messages.cancel(connection, project_id, public_id)
                     done.append(task_id)
     return done

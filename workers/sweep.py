@@ -16,7 +16,7 @@ from messaging.producer import fanout_hint
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, dead_targets, expansion, finishing, ledger, partitions, retention
+from messaging.store import batches, dead_targets, expansion, file_uploads, finishing, ledger, partitions, retention
 from messaging.store.batches import BatchRef, Hint
 from messaging.wire import deliver_queue
 
@@ -95,6 +95,9 @@ def keep_house(engine: Engine, settings: Settings) -> retention.Forgotten:
     with engine.begin() as connection:
         partitions.ensure_partitions(connection)
         forgotten = retention.forget(connection, retention_days=settings.retention_days)
+        uploads = file_uploads.forget_unfinished(connection)
     if forgotten.months or forgotten.keys:
         _log.info("Forgot what was old.", months=[str(month) for month in forgotten.months], keys=forgotten.keys)
+    if uploads:
+        _log.info("Gave up uploads that did not go on.", uploads=uploads)
     return forgotten

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ def print_json(value: object) -> None:
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  JSON
-    """`value` as JSON can hold it: views become objects, times ISO 8601."""
+    """`value` as JSON can hold it: views become objects without their internal fields, times ISO 8601."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        shown = (each.name for each in fields(value) if not each.metadata.get("internal"))
+        return {name: plain(getattr(value, name)) for name in shown}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, datetime):

@@ -48,11 +48,12 @@ def kinds(*, json: Json = False) -> None:
         (
             kind.name,
             kind.channel,
+            kind.has_adapter,
             " ".join(field.name + ("" if field.required else "?") for field in (*kind.credentials, *kind.options)),
         )
         for kind in KINDS.values()
     )
-    print_table(("KIND", "CHANNEL", "CREDENTIALS AND OPTIONS (? = may be left out)"), rows, empty="")
+    print_table(("KIND", "CHANNEL", "CAN SEND", "CREDENTIALS AND OPTIONS (? = may be left out)"), rows, empty="")
 
 
 @app.command()
@@ -81,7 +82,9 @@ def add(
             **fields,
         )
     _show(provider, json=json)
-    if provider.missing:
+    if provider.unavailable is not None:
+        note(f"It is disabled: {provider.unavailable}")
+    elif provider.missing:
         note(f"It is disabled: {', '.join(provider.missing)} missing. Add with `messaging provider update`.")
 
 
@@ -199,6 +202,7 @@ def _show(provider: ProviderView, *, json: bool) -> None:
             **dict.fromkeys(provider.secrets_set, "(set)"),
             **provider.options,
             **({"missing": provider.missing} if provider.missing else {}),
+            **({"unavailable": provider.unavailable} if provider.unavailable else {}),
             **({"stopped because": provider.stopped_reason} if provider.stopped_reason else {}),
         }
     )
@@ -210,6 +214,7 @@ def _kind(kind: ProviderKind) -> dict[str, Any]:
         "channel": kind.channel,
         "title": kind.title,
         "documentation": kind.documentation,
+        "has_adapter": kind.has_adapter,
         "fields": [
             {
                 "name": field.name,

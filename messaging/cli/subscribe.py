@@ -93,7 +93,7 @@ def _from_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool,
 
 
 def _subscribe_rows(messaging: Messaging, topic_id: str, file: TextIO) -> tuple[Channel | None, BulkResult]:
-    from messaging.client.csv_rows import read_rows
+    from messaging.store.csv_rows import read_rows
 
     channel, rows = read_rows(file)
     progress, task = progress_bar(f"Subscribing to {topic_id}")

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from messaging.http.context import Context
+from messaging.http.cors import Cors
 from messaging.http.dispatch import endpoint, error_response
 from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
+from messaging.http.reference_page import routes as reference_routes
 from messaging.http.slashes import CollapseSlashes
 from messaging.http.surface import OPERATIONS
 
@@ -27,7 +29,15 @@ if TYPE_CHECKING:
 
 async def _root(_request: Request) -> JSONResponse:
     """Where to go from here."""
-    return JSONResponse({"name": "heliograph", "endpoint": "/v1", "health": "/health/ready"})
+    return JSONResponse(
+        {
+            "name": "heliograph",
+            "endpoint": "/v1",
+            "health": "/health/ready",
+            "reference": "/v1/docs",
+            "openapi": "/v1/openapi.json",
+        }
+    )
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:
@@ -37,8 +47,19 @@ async def _not_found(_request: Request, _error: Exception) -> Response:
 
 
 async def _not_allowed(request: Request, _error: Exception) -> Response:
+    allowed = {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
     return error_response(
-        ApiError(405, "general_method_not_allowed", f"There is no {request.method} {request.url.path}.")
+        ApiError(
+            405,
+            "general_method_not_allowed",
+            f"There is no {request.method} {request.url.path}.",
+            headers={"Allow": ", ".join(sorted(allowed))},  # RFC 9110 §15.5.6
+        )
     )
 
 
@@ -56,9 +77,9 @@ def create_app(settings: Settings) -> CollapseSlashes:
         for operation in OPERATIONS
     ]
     app = Starlette(
-        routes=[Route("/", _root), *health_routes(settings), *routes],
+        routes=[Route("/", _root), *health_routes(settings), *reference_routes(OPERATIONS), *routes],
         exception_handlers={404: _not_found, 405: _not_allowed},
         lifespan=lifespan,
     )
     app.state.settings = settings
-    return CollapseSlashes(app)
+    return CollapseSlashes(Cors(app, settings.http_origins))

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from messaging.http.operations import Upload
 from messaging.http.queries import is_query_name
+from messaging.http.spool import Spooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Asked:
     given: Mapping[str, Any]
     """Values by parameter name, of path, body and query."""
     upload: Upload | None
+    body: Spooled | None
     headers: Mapping[str, str]
     """Lower-case names."""
     query: Mapping[str, str]
@@ -28,11 +30,12 @@ class Asked:
     secure: bool
 
 
-def asked(request: Request, given: Mapping[str, Any], upload: Upload | None) -> Asked:
+def asked(request: Request, given: Mapping[str, Any], upload: Upload | None, body: Spooled | None = None) -> Asked:
     """The request, taken apart."""
     return Asked(
         given=given,
         upload=upload,
+        body=body,
         headers={name.lower(): value for name, value in request.headers.items()},
         query=dict(request.query_params),
         queries=[value for name, value in request.query_params.multi_items() if is_query_name(name)],

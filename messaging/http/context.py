@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import TypeVar
 
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
@@ -13,7 +18,10 @@ from messaging.settings import Settings
 from messaging.store.engine import open_engine
 from messaging.vault import Vault
 
-THREADS = 16
+_T = TypeVar("_T")
+
+import os as _os
+THREADS = int(_os.environ.get("T","16"))
 """Requests that are worked on at the same time; each holds a database connection."""
 
 
@@ -39,12 +47,23 @@ class Context:
         return Outbox(Publisher(self.settings))
 
     @cached_property
-    def threads(self) -> CapacityLimiter:
-        """How many requests are worked on at once; made on the event loop."""
-        return CapacityLimiter(THREADS)
+    def threads(self) -> ThreadPoolExecutor:
+        """The threads that requests are worked on in."""
+        return ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """The result of `work`, done in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    @cached_property
+    def hashing(self) -> CapacityLimiter:
+        """How many passwords are hashed at once: half of the cores, so that sign-ins leave the rest to others."""
+        return CapacityLimiter(max(1, (os.cpu_count() or 1) // 2))
 
     def close(self) -> None:
-        """Publish what waits and close the connections."""
+        """Finish what is being worked on, publish what waits and close the connections."""
+        if "threads" in self.__dict__:
+            self.threads.shutdown()
         if "outbox" in self.__dict__:
             self.outbox.close()
         if "engine" in self.__dict__:

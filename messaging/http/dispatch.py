@@ -8,16 +8,16 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-import anyio.to_thread
 import structlog
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from messaging.errors import MessagingError, NotFoundError
-from messaging.http import idempotency, identity
+from messaging.http import idempotency, identity, rate_limits
 from messaging.http.asked import Asked, asked
 from messaging.http.body import read_json
 from messaging.http.context import Context
@@ -26,6 +26,8 @@ from messaging.http.json_text import dumps
 from messaging.http.operations import Answer, Call, Operation, Upload
 from messaging.http.parameters import Parameter, Refused, Values
 from messaging.http.queries import is_query_name
+from messaging.http.spool import media_type_of, spool, temporary_file
+from messaging.http.streaming import PiecesResponse
 from messaging.http.upload import read_upload
 from messaging.store.lists import CursorError, QueryError
 
@@ -40,18 +42,47 @@ def endpoint(context: Context, operation: Operation) -> Callable[[Request], Awai
 
     async def answer(request: Request) -> Response:
         try:
-            given, upload = await _read(request, operation)
+            if media_type_of(request) in operation.files:
+                return await _answer_file(context, operation, request)
+            given, upload = await _read(context, operation, request)
             work = functools.partial(_run, context, operation, asked(request, given, upload))
-            return await anyio.to_thread.run_sync(work, limiter=context.threads)
+            if not operation.hashes:
+                return await context.in_thread(work)
+            async with context.hashing:  # waits here, with no thread and no connection
+                return await context.in_thread(work)
         except ApiError as error:
             return error_response(error)
 
     return answer
 
 
-async def _read(request: Request, operation: Operation) -> tuple[dict[str, Any], Upload | None]:
+async def _answer_file(context: Context, operation: Operation, request: Request) -> Response:
+    given = dict(request.path_params)
+    await _admit_unread(context, operation, request)
+    with temporary_file() as file:
+        body = await spool(request, file, most=operation.largest_file_bytes)
+        return await context.in_thread(functools.partial(_run, context, operation, asked(request, given, None, body)))
+
+
+async def _admit_unread(context: Context, operation: Operation, request: Request) -> None:
+    """Who may not call need not send it all first; raises `ApiError`."""
+    call = asked(request, dict(request.path_params), None)
+    await context.in_thread(functools.partial(_admit, context, operation, call))
+
+
+def _admit(context: Context, operation: Operation, request: Asked) -> None:
+    """Raise `ApiError` for a caller who may not call."""
+    try:
+        with context.engine.begin() as connection:
+            identity.identify(connection, context.vault, operation, request)
+    except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
+        raise _refusal(operation, error) from None
+
+
+async def _read(context: Context, operation: Operation, request: Request) -> tuple[dict[str, Any], Upload | None]:
     upload: Upload | None = None
     if operation.multipart:
+        await _admit_unread(context, operation, request)
         given, upload = await read_upload(request)
     elif operation.method in {"POST", "PUT", "PATCH"}:
         given = await read_json(request)
@@ -61,36 +92,68 @@ async def _read(request: Request, operation: Operation) -> tuple[dict[str, Any],
 
 
 def _run(context: Context, operation: Operation, request: Asked) -> Response:
-    """The answer, committed; runs in a worker thread."""
+    """The answer, committed, with what is left of the caller's rate limits; runs in a worker thread."""
+    told: dict[str, str] = {}
     try:
+        if operation.limits and context.settings.http_rate_limits:
+            told = _count(context, operation, request)
         with context.engine.begin() as connection:
             answered, hints = _work(context, connection, operation, request)
-    except ApiError as error:
-        return error_response(error)
-    except MessagingError as error:
-        return error_response(_domain(operation, error))
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        _log.warning("The database is away.", operation=operation.name, reason=type(error).__name__)
-        return error_response(
-            ApiError(
+    except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
+        response = error_response(_refusal(operation, error))
+    else:
+        if hints:
+            context.outbox.leave(hints)
+        response = _response(context, operation, answered)
+    response.headers.update(told)
+    return response
+
+
+def _refusal(operation: Operation, error: Exception) -> ApiError:
+    """What the caller is told of `error`."""
+    match error:
+        case ApiError():
+            return error
+        case MessagingError():
+            return _domain(operation, error)
+        case IntegrityError(orig=UniqueViolation()):
+            # Two asked for one id at the same time, each before it could see the other's.
+            return ApiError(
+                HTTPStatus.CONFLICT, operation.taken, "The id or address is just being taken by another request."
+            )
+        case OperationalError() | InterfaceError() | PoolTimeoutError():
+            _log.warning("The database is away.", operation=operation.name, reason=type(error).__name__)
+            return ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "general_service_unavailable",
-                "The database does not answer. Nothing was changed; try again.",
+                "The database does not answer. Try again; under an Idempotency-Key nothing is done twice.",
                 headers={"Retry-After": "2"},
             )
+        case _:
+            _log.error(
+                "An operation failed.", operation=operation.name, database=isinstance(error, DBAPIError), exc_info=error
+            )
+            return ApiError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "general_unknown", "Server Error. The log says what happened."
+            )
+
+
+def _count(context: Context, operation: Operation, request: Asked) -> dict[str, str]:
+    """The headers of a rate-limited call, counted and committed whatever becomes of it; raises `ApiError`."""
+    with context.engine.begin() as connection:
+        caller = identity.identify(connection, context.vault, operation, request)
+        values = check(operation.parameters, request.given)
+        headers, error = rate_limits.count(
+            connection, context.vault, operation, caller, values, address=request.address
         )
-    except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
-        _log.exception("An operation failed.", operation=operation.name, database=isinstance(error, DBAPIError))
-        return error_response(
-            ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "general_unknown", "Server Error. The log says what happened.")
-        )
-    if hints:
-        context.outbox.leave(hints)
-    return _response(operation, answered)
+    if error is not None:
+        error.headers |= headers
+        raise error
+    return headers
 
 
 def _work(context: Context, connection: Connection, operation: Operation, request: Asked) -> tuple[Answer, list[Any]]:
-    caller = identity.identify(connection, operation, request)
+    caller = identity.identify(connection, context.vault, operation, request)
     call = Call(
         operation=operation,
         connection=connection,
@@ -102,9 +165,14 @@ def _work(context: Context, connection: Connection, operation: Operation, reques
         address=request.address,
         secure=request.secure,
         upload=request.upload,
+        body=request.body,
         queries=request.queries,
     )
-    answered = idempotency.once(call, request.given, lambda: _answer(operation, call))
+    # what no parameter takes can't make two requests different, and nobody has checked how deep it is
+    known = {one.name: request.given[one.name] for one in operation.parameters if one.name in request.given}
+    if request.body is not None:
+        known["body"] = {"sha256": request.body.sha256}
+    answered = idempotency.once(call, known, lambda: _answer(operation, call))
     return answered, call.hints
 
 
@@ -148,9 +216,13 @@ def error_response(error: ApiError) -> Response:
     return Response(dumps(error.body()), error.status, dict(error.headers), media_type="application/json")
 
 
-def _response(operation: Operation, answer: Answer) -> Response:
+def _response(context: Context, operation: Operation, answer: Answer) -> Response:
     status = answer.status or int(operation.status)
-    if answer.content is not None:
+    response: Response
+    if answer.stream is not None:
+        response = PiecesResponse(context, answer.stream, status)
+        response.headers["content-type"] = answer.content_type
+    elif answer.content is not None:
         response = Response(answer.content, status)
         response.headers["content-type"] = answer.content_type
     elif answer.body is None:

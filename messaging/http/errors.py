@@ -8,11 +8,14 @@ from http import HTTPStatus
 from messaging.errors import (
     ConflictError,
     ContentError,
+    FileError,
     IdempotencyConflictError,
     InvalidArgumentError,
     MessagingError,
     NotFoundError,
+    StateConflictError,
 )
+from messaging.status import WIRE_STATUS, MessageState
 
 API_VERSION = "1.9.6"
 """The version of the contract we keep; SDKs show it in errors and compare it with nothing."""
@@ -75,7 +78,9 @@ def wire_name(argument: str) -> str:
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
-def from_domain(error: MessagingError, *, taken: str = "general_conflict") -> ApiError:
+def from_domain(  # noqa: PLR0911  one branch per kind of error reads as the table it is
+    error: MessagingError, *, taken: str = "general_conflict"
+) -> ApiError:
     """The answer for an error of the package; `taken` is the type of a conflict in this operation."""
     match error:
         case NotFoundError():
@@ -83,10 +88,16 @@ def from_domain(error: MessagingError, *, taken: str = "general_conflict") -> Ap
             return ApiError(HTTPStatus.NOT_FOUND, kind, str(error))
         case IdempotencyConflictError():
             return ApiError(HTTPStatus.CONFLICT, "general_idempotency_conflict", str(error))
+        case StateConflictError():
+            word = WIRE_STATUS[MessageState(error.state)]
+            kind = "message_is_draft" if word == "draft" else f"message_already_{word}"
+            return ApiError(HTTPStatus.BAD_REQUEST, kind, str(error))
         case ConflictError():
             return ApiError(HTTPStatus.CONFLICT, taken, str(error))
         case InvalidArgumentError():
             return invalid(wire_name(error.argument), error.problem)
+        case FileError():
+            return ApiError(HTTPStatus.BAD_REQUEST, error.code, str(error))
         case ContentError():
             return ApiError(HTTPStatus.BAD_REQUEST, "message_content_invalid", str(error))
         case _:

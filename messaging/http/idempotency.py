@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,12 +26,15 @@ def once(call: Call, given: Mapping[str, Any], work: Callable[[], Answer]) -> An
     if not key or len(key) > LONGEST_KEY or not key.isprintable():
         raise invalid("Idempotency-Key", f"a key has 1 to {LONGEST_KEY} printable characters")
     said = dumps([call.operation.method, call.operation.path, _plain(given)])
-    kept = answers.reserve(call.connection, call.project_id, key, hashlib.sha256(said).digest())
+    if call.caller.user is not None:
+        key = f"{call.caller.user.user_id} {key}"  # a user's keys are their own; no id has a space
+    kept = answers.reserve(call.connection, call.project_id, key, call.vault.request_mac(said))
     if kept is not None:
         return Answer(body=kept.body, status=kept.status, headers=(("Idempotent-Replayed", "true"),))
     answer = work()
-    if answer.content is None and not answer.headers:
-        answers.keep(call.connection, call.project_id, key, status=answer.status or 200, body=answer.body)
+    if answer.content is not None or answer.headers:
+        raise TypeError(f"{call.operation.name} answers what can't be kept; declare it with keyed=False")
+    answers.keep(call.connection, call.project_id, key, status=answer.status or 200, body=answer.body)
     return answer
 
 

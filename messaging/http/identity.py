@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from http import HTTPStatus
 
 from sqlalchemy import Connection
 
 from messaging.http.asked import Asked
-from messaging.http.caller import Caller, identify_key, identify_project
+from messaging.http.caller import Caller, identify_server, identify_user
 from messaging.http.errors import ApiError
 from messaging.http.operations import Access, Operation
+from messaging.vault import Vault
 
 
-def identify(connection: Connection, operation: Operation, asked: Asked) -> Caller:
+def identify(connection: Connection, vault: Vault, operation: Operation, asked: Asked) -> Caller:
     """The caller, allowed to call `operation`; raises `ApiError` 401, 403 or 404."""
     if operation.access is Access.PUBLIC:
         return Caller(project_id=0)
-    project_id, project = identify_project(connection, asked.headers, asked.query)
-    caller = Caller(
-        project_id=project_id,
-        project=project,
-        key=identify_key(connection, asked.headers, project_id),
-    )
+    project_id, project, key = identify_server(connection, asked.headers, asked.query)
+    caller = Caller(project_id=project_id, project=project, key=key)
+    user = identify_user(connection, vault, caller, headers=asked.headers, sent_cookies=asked.cookies)
+    caller = replace(caller, user=user)
     _authorise(operation, caller)
     return caller
 
 
 def _authorise(operation: Operation, caller: Caller) -> None:
     access = operation.access
-    if access is Access.ANYONE:
-        return
+    if access is Access.ANYONE and (caller.key is None or not operation.scopes or caller.may(operation.scopes)):
+        return  # a key does what its scopes say, and no more than that
     if access in {Access.KEY, Access.EITHER} and caller.may(operation.scopes):
         return
     if access in {Access.SESSION, Access.EITHER} and caller.user is not None:

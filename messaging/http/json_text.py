@@ -18,5 +18,5 @@ def optional_timestamp(at: datetime | None) -> str | None:
 
 
 def dumps(value: Any) -> bytes:  # noqa: ANN401  JSON
-    """`value` as JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """`value` as JSON text; half a surrogate pair, which an error may quote from a request, becomes `?`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from messaging.http.caller import Caller
 from messaging.http.parameters import Parameter, Values
+from messaging.http.spool import Spooled
 from messaging.settings import Settings
 from messaging.store.batches import Hint
 from messaging.vault import Vault
@@ -64,6 +65,8 @@ class Call:
     secure: bool = False
     """Whether the request came over TLS, as far as can be told."""
     upload: Upload | None = None
+    body: Spooled | None = None
+    """The body, where it came as a file."""
     queries: Sequence[str] = ()
     """`queries[]` as they came."""
     hints: list[Hint] = field(default_factory=list)
@@ -84,6 +87,16 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Bytes that are read while they are sent, a piece at a time and each in a transaction of its own."""
+
+    size: int
+    pieces: int
+    read: Callable[[Connection, int], bytes]
+    """The piece of that number, from 0; an error ends the answer early, and its reader notices."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What goes back: a JSON value, bytes, or nothing."""
 
@@ -91,6 +104,8 @@ class Answer:
     """A JSON value; None sends an empty body."""
     content: bytes | None = None
     """Bytes instead, with their `content_type`."""
+    stream: Stream | None = None
+    """Many bytes instead, with their `content_type`."""
     content_type: str = "application/json"
     status: int | None = None
     """Another status than the operation's."""
@@ -99,6 +114,16 @@ class Answer:
 
 Work = Callable[[Call], Any]
 """Answers a call: an `Answer`, or a JSON value for the operation's status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """So many calls of an operation in a window of time, counted apart by what `by` names."""
+
+    calls: int
+    window_s: int
+    by: tuple[str, ...]
+    """`address` (of the caller), `user`, or names of parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +151,19 @@ class Operation:
     """Takes `queries[]`."""
     multipart: bool = False
     """Takes `multipart/form-data` with a part `file` instead of JSON."""
+    files: tuple[str, ...] = ()
+    """Media types of which it takes a whole body as a file, instead of JSON."""
+    largest_file_bytes: int = 0
+    limits: tuple[Limit, ...] = ()
+    """How often it may be called without an API key."""
+    hashes: bool = False
+    """It hashes a password, which takes a core for a while: few of these are worked on at once."""
     keyed: bool = True
     """A POST takes an `Idempotency-Key`."""
     raw: str | None = None
     """Media type of an answer that is no JSON."""
+    errors: tuple[int, ...] = ()
+    """Statuses of errors beside those every operation of its kind may answer with."""
 
     @property
     def summary(self) -> str:

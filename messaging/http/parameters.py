@@ -42,19 +42,21 @@ class Parameter:
     default: Any = None
     help: str = ""
 
-    def described(self) -> dict[str, Any]:
-        """Its JSON schema; an optional one may be null, which means "not given"."""
+    def described(self, *, in_body: bool = True) -> dict[str, Any]:
+        """Its JSON schema; in a body, an optional one may be null, which means "not given"."""
         schema = dict(self.schema)
         if self.help:
             schema["description"] = self.help
         if not self.required:
-            if "type" in schema:
+            if in_body and "type" in schema:
                 kinds = schema["type"]
                 schema["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
                 if "enum" in schema:
                     schema["enum"] = [*schema["enum"], None]
-            if self.default is not None and not isinstance(self.default, tuple):
-                schema["default"] = self.default
+            if self.default is not None:
+                schema["default"] = list(self.default) if isinstance(self.default, tuple) else self.default
+            if schema.get("type") == "string" and isinstance(self.default, bool):
+                schema["default"] = str(self.default).lower()  # a flag in a query string is text
         return schema
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from messaging.http.body import strict_loads
 from messaging.http.errors import invalid_query
 from messaging.ids import is_valid_id
 from messaging.store.lists import DEFAULT_LIMIT, Filter, Wanted
@@ -44,6 +44,22 @@ _EXIST = frozenset({"isNull", "isNotNull", "exists", "notExists"})
 _NESTED = frozenset({"and", "or"})
 _SINGLE = frozenset({"limit", "offset", "cursorAfter", "cursorBefore"})
 _ORDER = frozenset({"orderAsc", "orderDesc", "orderRandom"})
+
+SHAPE: dict[str, Any] = {
+    "type": "object",
+    "description": "One of `queries[]`.",
+    "properties": {
+        "method": {"type": "string", "enum": sorted(_COMPARE | _RANGE | _EXIST | _NESTED | _SINGLE | _ORDER)},
+        "attribute": {"type": "string", "description": "What to look at; `limit`, `offset` and cursors have none."},
+        "values": {
+            "type": "array",
+            "maxItems": MOST_VALUES,
+            "description": "What to compare with; `and` and `or` have queries here.",
+        },
+    },
+    "required": ["method"],
+}
+"""JSON schema of one query, for our document."""
 
 
 def is_query_name(name: str) -> bool:
@@ -90,7 +106,7 @@ def _read(given: str) -> dict[str, Any]:
     if len(given) > LONGEST_QUERY:
         raise invalid_query(f"a query has at most {LONGEST_QUERY:,} characters")
     try:
-        query = json.loads(given)
+        query = strict_loads(given)
     except (ValueError, RecursionError):
         raise invalid_query("it is not valid JSON") from None
     if not isinstance(query, dict):

@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
-from messaging.http import topics
+from messaging.http import (
+    account,
+    account_targets,
+    buckets,
+    bulk_subscribe,
+    files,
+    logs,
+    message_changes,
+    message_control,
+    messages,
+    ping,
+    providers,
+    sessions,
+    subscribers,
+    topics,
+    user_sessions,
+    user_targets,
+    users,
+)
 from messaging.http.operations import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*topics.operations,)
+OPERATIONS: tuple[Operation, ...] = (
+    *topics.operations,
+    *messages.operations,
+    *message_changes.operations,
+    *message_control.operations,
+    *logs.operations,
+    *ping.operations,
+    *providers.operations,
+    *subscribers.operations,
+    *bulk_subscribe.operations,
+    *users.operations,
+    *user_targets.operations,
+    *account.operations,
+    *sessions.operations,
+    *account_targets.operations,
+    *user_sessions.operations,
+    *buckets.operations,
+    *files.operations,
+)

@@ -8,9 +8,10 @@ from typing import Any
 from messaging.channel import Channel
 from messaging.http import parameters as p
 from messaging.http.json_text import timestamp
+from messaging.http.list_parameters import SEARCH, TOTAL
 from messaging.http.operations import Call, Operations
 from messaging.http.parameters import Refused
-from messaging.http.queries import LONGEST_SEARCH, parse_queries
+from messaging.http.queries import parse_queries
 from messaging.store import topics
 from messaging.store.topics import TopicView
 
@@ -48,8 +49,6 @@ _MORE = (
     p.integer("expiry", least=0, most=LONGEST_EXPIRY_S, help="Kept for the SDKs; no provider uses it."),
     p.text("description", shortest=0, longest=2048),
 )
-SEARCH = p.text("search", shortest=0, longest=LONGEST_SEARCH)
-TOTAL = p.flag_in_query("total", default=True, help="false: do not count, `total` is 0")
 
 
 @operations.add("GET", "/messaging/topics", SEARCH, TOTAL, scopes=("topics.read",), model="topicList", listed=True)

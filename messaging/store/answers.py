@@ -20,25 +20,25 @@ class Kept:
     body: Any
 
 
-def reserve(connection: Connection, project_id: int, key: str, request_sha256: bytes) -> Kept | None:
+def reserve(connection: Connection, project_id: int, key: str, request_mac: bytes) -> Kept | None:
     """None if the key is new (and now reserved), else the answer kept under it.
 
     Waits for a transaction that is just using the key. Raises `IdempotencyConflictError` when it was used for
     another request.
     """
     new = connection.execute(
-        text("""INSERT INTO http_answers (project_id, key, request_sha256, keep_until)
+        text("""INSERT INTO http_answers (project_id, key, request_mac, keep_until)
                 VALUES (:project, :key, :hash, now() + make_interval(days => :days))
                 ON CONFLICT (project_id, key) DO NOTHING RETURNING 1"""),
-        {"project": project_id, "key": key, "hash": request_sha256, "days": IDEMPOTENCY_DAYS},
+        {"project": project_id, "key": key, "hash": request_mac, "days": IDEMPOTENCY_DAYS},
     ).one_or_none()
     if new is not None:
         return None
     row = connection.execute(
-        text("SELECT request_sha256, status, body FROM http_answers WHERE project_id = :project AND key = :key"),
+        text("SELECT request_mac, status, body FROM http_answers WHERE project_id = :project AND key = :key"),
         {"project": project_id, "key": key},
     ).one()
-    if bytes(row.request_sha256) != request_sha256:
+    if bytes(row.request_mac) != request_mac:
         raise IdempotencyConflictError(
             f"The idempotency key '{key}' was used before with another request; nothing was done. Use a new key."
         )

@@ -75,6 +75,17 @@ def verify(connection: Connection, secret: str) -> ApiKeyView | None:
     return None if row is None else _view(row)
 
 
+def has_expired(connection: Connection, secret: str) -> bool:
+    """Whether there is a key of that secret whose time is over."""
+    full = secret if secret.startswith(PREFIX) else PREFIX + secret
+    return bool(
+        connection.execute(
+            text("SELECT EXISTS (SELECT 1 FROM api_keys WHERE secret_sha256 = :hash AND expires_at <= now())"),
+            {"hash": _hashed(full)},
+        ).scalar_one()
+    )
+
+
 def listed(connection: Connection, project_id: int) -> list[ApiKeyView]:
     """The keys of a project, oldest first."""
     rows = connection.execute(

@@ -42,14 +42,18 @@ class DeliveryView:
     """Pass it as `after` to read on."""
 
 
-_PAGE = text("""
-SELECT d.month, d.message_id, d.target_id, t.public_id AS target, t.identifier, p.public_id AS provider, d.status,
-       d.role, d.attempts, d.doubts, d.provider_message_id, d.error_code, d.error, d.accepted_at, d.due_at,
-       b.created_at, d.updated_at
-  FROM deliveries d
-  LEFT JOIN targets t ON t.id = d.target_id
-  LEFT JOIN batches b ON b.month = d.month AND b.id = d.batch_id
-  LEFT JOIN providers p ON p.id = b.provider_id
+COLUMNS = (
+    "d.month, d.message_id, d.target_id, t.public_id AS target, t.identifier, p.public_id AS provider, d.status,"
+    " d.role, d.attempts, d.doubts, d.provider_message_id, d.error_code, d.error, d.accepted_at, d.due_at,"
+    " b.created_at, d.updated_at"
+)
+SOURCE = (
+    "deliveries d LEFT JOIN targets t ON t.id = d.target_id"
+    " LEFT JOIN batches b ON b.month = d.month AND b.id = d.batch_id LEFT JOIN providers p ON p.id = b.provider_id"
+)
+
+_PAGE = text(f"""
+SELECT {COLUMNS} FROM {SOURCE}
  WHERE d.month = :month AND d.message_id = :message AND d.target_id > :after
    AND (CAST(:status AS smallint) IS NULL OR d.status = :status)
  ORDER BY d.target_id LIMIT :limit
@@ -84,10 +88,11 @@ def page(
             "limit": limit,
         },
     )
-    return [_view(row) for row in rows.mappings()]
+    return [view(row) for row in rows.mappings()]
 
 
-def _view(row: Mapping[Any, Any]) -> DeliveryView:
+def view(row: Mapping[Any, Any]) -> DeliveryView:
+    """The delivery in a row of `COLUMNS`."""
     month: date = row["month"]
     message, target = row["message_id"], row["target_id"]
     accepted = row["accepted_at"]

@@ -39,6 +39,8 @@ class Route:
     """0 stands for targets that name no provider."""
     effective_id: int
     """0: nobody can serve them."""
+    kind: str
+    """Kind of the provider that will serve them."""
     task_size: int
 
 
@@ -63,6 +65,10 @@ class Expansion:
     complete: bool
     """True when the audience has been read to its end."""
     deliveries: int
+    suppressed: int
+    """Of them, settled at once: on the suppression list."""
+    failed: int
+    """Of them, settled at once: nobody serves them."""
     batches: Sequence[tuple[int, int]]
     """(batch id, provider id) of those to hint at once: within the quota, and with something to send."""
 
@@ -141,7 +147,7 @@ new_delivery AS (
       FROM numbered n JOIN chunk c ON c.provider_id = n.provider_id AND c.part = n.part
      ORDER BY n.target_id
 )
-SELECT p.cursor, p.scanned, c.id, c.provider_id, c.total, c.hinted AND NOT c.settled AS hint
+SELECT p.cursor, p.scanned, c.id, c.provider_id, c.total, c.suppressed, c.failed, c.hinted AND NOT c.settled AS hint
   FROM (SELECT coalesce(max(target_id), :cursor) AS cursor, count(*) AS scanned FROM page) p
   LEFT JOIN chunk c ON true
  ORDER BY c.first
@@ -211,6 +217,8 @@ def expand_page(
         cursor=rows[0].cursor,
         complete=rows[0].scanned < page,
         deliveries=sum(row.total or 0 for row in rows),
+        suppressed=sum(row.suppressed or 0 for row in rows),
+        failed=sum(row.failed or 0 for row in rows),
         batches=[(row.id, row.provider_id) for row in rows if row.hint],
     )
 

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -339,3 +340,22 @@ def take_back_dead(connection: Connection, provider_id: int) -> list[BatchRef]:
     for ref, by in refs.items():
         batches.count(connection, ref, {"failed": -by})
     return list(refs)
+
+
+# A batch nobody can serve (its provider is gone or disabled) is not retried: its rows would fail again at once.
+_RETRY_FAILED = text(f"""
+UPDATE deliveries d SET status = {_S.RETRYING.code}, due_at = now(), updated_at = now(), attempts = 0
+ WHERE d.month = :month AND d.message_id = :message AND d.status = {_S.FAILED.code}
+   AND (CAST(:codes AS text[]) = '{{}}' OR coalesce(d.error_code, '') = ANY(CAST(:codes AS text[])))
+   AND EXISTS (SELECT 1 FROM batches b WHERE b.month = d.month AND b.id = d.batch_id AND b.provider_id IS NOT NULL)
+RETURNING d.batch_id
+""")
+
+
+def retry_failed(connection: Connection, month: date, message_id: int, *, codes: Sequence[str]) -> Counter[BatchRef]:
+    """Queue again what failed, with one of `codes` where any is given; how many by batch."""
+    rows = connection.execute(_RETRY_FAILED, {"month": month, "message": message_id, "codes": list(codes)}).scalars()
+    refs = Counter(BatchRef(month, batch) for batch in rows)
+    for ref, by in sorted(refs.items(), key=lambda item: item[0].id):
+        batches.count(connection, ref, {"failed": -by})
+    return refs

@@ -5,9 +5,9 @@ Names never come from a caller: an attribute is looked up in the list's own tabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +64,10 @@ class ListOf:
     attributes: Mapping[str, Attribute]
     search: str | None = None
     """SQL of the text a search looks in."""
+    cursor: Callable[[str], Any] = str
+    """What `public_id` is compared with for the id a cursor names; a `ValueError` means there is no such row."""
+    counted: int = MOST_COUNTED
+    """A total is counted up to here."""
 
 
 class QueryError(MessagingError, ValueError):
@@ -117,7 +121,7 @@ def page(connection: Connection, listed: ListOf, wanted: Wanted, parameters: Map
     matching = " AND ".join(f"({condition})" for condition in conditions)
     total = 0
     if wanted.total:
-        counted = f"SELECT count(*) FROM (SELECT 1 FROM {listed.source} WHERE {matching} LIMIT {MOST_COUNTED}) x"
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM {listed.source} WHERE {matching} LIMIT {listed.counted}) x"
         total = connection.execute(text(counted), built.parameters).scalar_one()
     order = _order(listed, wanted)
     backwards = wanted.before is not None
@@ -240,16 +244,21 @@ class _Built:
     def beyond(self, connection: Connection, order: list[tuple[str, bool]], wanted: Wanted) -> str:
         """SQL for what comes after (or before) the row that the cursor names, in this order."""
         cursor = wanted.after if wanted.after is not None else wanted.before
+        missing = CursorError(f"{self.listed.what} '{cursor}' for the 'cursor' value not found.")
+        try:
+            named = self.listed.cursor(str(cursor))
+        except ValueError:
+            raise missing from None
         columns = ", ".join(f"{sql} AS c{number}" for number, (sql, _) in enumerate(order))
         row = connection.execute(
             text(
                 f"SELECT {columns} FROM {self.listed.source} WHERE ({self.listed.where})"
                 f" AND {self.listed.public_id} = :cursor"
             ),
-            self.parameters | {"cursor": cursor},
+            self.parameters | {"cursor": named},
         ).one_or_none()
         if row is None:
-            raise CursorError(f"{self.listed.what} '{cursor}' for the 'cursor' value not found.")
+            raise missing
         if any(value is None for value in row):
             raise QueryError("The cursor's row has no value in an attribute the list is ordered by.")
         terms: list[str] = []
@@ -272,13 +281,16 @@ def _typed(wanted: Filter, kind: Kind, value: Any) -> Any:  # noqa: ANN401
         case Kind.TEXT | Kind.WORDS if isinstance(value, str):
             return value
         case Kind.NUMBER if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:  # a whole number of more than 308 digits
+                raise QueryError(f'Query value is invalid for attribute "{wanted.attribute}"') from None
         case Kind.BOOLEAN if isinstance(value, bool):
             return value
         case Kind.TIME if isinstance(value, str):
-            try:
+            try:  # bound as a time: PostgreSQL reads fewer spellings than Python does
                 at = datetime.fromisoformat(value)
-            except ValueError:
+                return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+            except (ValueError, OverflowError):
                 raise QueryError(f'Query value is invalid for attribute "{wanted.attribute}"') from None
-            return value if at.tzinfo else f"{value}+00:00"
     raise QueryError(f'Query value is invalid for attribute "{wanted.attribute}"')

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from messaging.channel import Channel, Lane, OnUnknown
-from messaging.errors import ConflictError, NotFoundError
+from messaging.errors import ConflictError, NotFoundError, StateConflictError
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store.expand import Audience
 
 _M = MessageState
+_INTERNAL = {"internal": True}
+"""Marks fields that are shown to nobody outside."""
 COUNTERS = ("accepted", "delivered", "failed", "unknown", "expired", "cancelled", "suppressed")
 
 
@@ -37,51 +39,77 @@ class NewMessage:
     """Counted from its schedule, or from now."""
     expires_at: datetime | None
     failure: str | None = None
+    expanded: bool = False
+    """Its whole audience is expanded in the transaction that inserts it."""
 
 
 _INSERT = text(f"""
 INSERT INTO messages (project_id, public_id, channel, lane, state, content, audience, topic_ids, user_ids, target_ids,
-                      cc_ids, bcc_ids, on_unknown, scheduled_at, expires_at, failure, finished_at, hinted_at, hints)
+                      cc_ids, bcc_ids, on_unknown, scheduled_at, expires_at, failure, finished_at, hinted_at, hints,
+                      expanded, month, mark, started_at)
 VALUES (:project, :public_id, :channel, :lane, :state, CAST(:content AS jsonb), CAST(:named AS jsonb), :topics, :users,
         :targets, :cc, :bcc, :on_unknown, :scheduled_at,
         coalesce(:expires_at, coalesce(:scheduled_at, now()) + make_interval(secs => :expires_in_s)), :failure,
         CASE WHEN :state = {_M.FAILED.code} OR :state = {_M.CANCELLED.code} THEN now() END,
         CASE WHEN :state = {_M.PROCESSING.code} THEN now() END,
-        CASE WHEN :state = {_M.PROCESSING.code} THEN 1 ELSE 0 END)
+        CASE WHEN :state = {_M.PROCESSING.code} THEN 1 ELSE 0 END,
+        :expanded, CASE WHEN :expanded THEN date_trunc('month', now() AT TIME ZONE 'UTC')::date END,
+        CASE WHEN :expanded THEN (SELECT last_value FROM subscribers_id_seq) END,
+        CASE WHEN :expanded THEN now() END)
 ON CONFLICT (project_id, public_id) DO NOTHING
-RETURNING id, created_at
+RETURNING id, created_at, expires_at, date_trunc('month', now() AT TIME ZONE 'UTC')::date AS month,
+          (SELECT last_value FROM subscribers_id_seq) AS mark
 """)
 
 
-def insert(connection: Connection, project_id: int, new: NewMessage) -> int:
-    """The key of the new message; raises `ConflictError` if the id is taken."""
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """A message just created: its key, and what its fan-out begins with."""
+
+    number: int
+    created_at: datetime
+    expires_at: datetime
+    month: date
+    mark: int
+
+
+def insert(connection: Connection, project_id: int, new: NewMessage) -> Inserted:
+    """The new message; raises `ConflictError` if the id is taken."""
     row = connection.execute(
         _INSERT,
-        {
+        values(new)
+        | {
             "project": project_id,
             "public_id": new.public_id,
             "channel": new.channel,
-            "lane": new.lane,
-            "state": new.state.code,
-            "content": json.dumps(new.content),
-            "named": json.dumps(new.named),
-            "topics": list(new.audience.topic_ids),
-            "users": list(new.audience.user_ids),
-            "targets": list(new.audience.target_ids),
-            "cc": list(new.audience.cc_ids),
-            "bcc": list(new.audience.bcc_ids),
             "on_unknown": new.on_unknown,
-            "scheduled_at": new.scheduled_at,
-            "expires_at": new.expires_at,
-            "expires_in_s": new.expires_in_s,
-            "failure": new.failure,
+            "expanded": new.expanded,
         },
     ).one_or_none()
     if row is None:
         raise ConflictError(
             f"A message with the id '{new.public_id}' exists already. Choose another id, or leave it out."
         )
-    return int(row.id)
+    return Inserted(row.id, row.created_at, row.expires_at, row.month, row.mark)
+
+
+def values(new: NewMessage) -> dict[str, Any]:
+    """What is written of a message that may still change."""
+    return {
+        "lane": new.lane,
+        "state": new.state.code,
+        "content": json.dumps(new.content),
+        "named": json.dumps(new.named),
+        "topics": list(new.audience.topic_ids),
+        "users": list(new.audience.user_ids),
+        "targets": list(new.audience.target_ids),
+        "cc": list(new.audience.cc_ids),
+        "bcc": list(new.audience.bcc_ids),
+        "scheduled_at": new.scheduled_at,
+        "expires_at": new.expires_at,
+        "expires_in_s": new.expires_in_s,
+        "failure": new.failure,
+    }
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -114,11 +142,44 @@ class MessageView:
     """Deliveries sent again after an unknown outcome: at most so many duplicates."""
     failure: str | None = None
     waiting_for: str | None = None
+    number: int = field(default=0, metadata=_INTERNAL)
+    """Our own key."""
+    month: date | None = field(default=None, metadata=_INTERNAL)
+    """Partition of its ledger; None while it has no deliveries."""
 
     @property
     def settled(self) -> int:
         """Deliveries that have ended."""
         return sum(by for status, by in self.totals.items() if status.is_settled)
+
+
+def new_view(
+    new: NewMessage, inserted: Inserted, *, expanded: bool, totals: Mapping[DeliveryStatus, int]
+) -> MessageView:
+    """The view of a message just inserted, without asking for it."""
+    total = sum(totals.values())
+    return MessageView(
+        id=new.public_id,
+        channel=new.channel,
+        lane=new.lane,
+        state=new.state,
+        content=new.content,
+        audience=new.named,
+        on_unknown=new.on_unknown,
+        scheduled_at=new.scheduled_at,
+        expires_at=inserted.expires_at,
+        created_at=inserted.created_at,
+        updated_at=inserted.created_at,
+        started_at=inserted.created_at if expanded else None,
+        finished_at=inserted.created_at if new.state is _M.FAILED else None,
+        expanded=expanded,
+        estimate=None,
+        total=total,
+        totals={status: by for status, by in totals.items() if by},
+        failure=new.failure,
+        number=inserted.number,
+        month=inserted.month if expanded else None,
+    )
 
 
 SUMS = ", ".join(f"coalesce(sum(b.{name}), 0)::bigint AS {name}" for name in COUNTERS)
@@ -129,7 +190,7 @@ SELECT m.*, s.* FROM messages m
     SELECT coalesce(sum(b.total), 0)::bigint AS total, coalesce(sum(b.doubtful), 0)::bigint AS doubtful, {SUMS},
            max(b.waiting_for) AS waiting_for
       FROM batches b WHERE b.month = m.month AND b.message_id = m.id) s ON true
- WHERE m.project_id = :project
+ WHERE m.project_id = :project AND m.deleted_at IS NULL
 """
 
 
@@ -143,6 +204,24 @@ def view(connection: Connection, project_id: int, public_id: str) -> MessageView
     if row is None:
         raise NotFoundError("message", public_id)
     return _view(row)
+
+
+def views(connection: Connection, project_id: int, numbers: Sequence[int]) -> list[MessageView]:
+    """The messages of those numbers, in that order."""
+    rows = connection.execute(
+        text(f"{_VIEW} AND m.id = ANY(CAST(:ids AS bigint[]))"), {"project": project_id, "ids": list(numbers)}
+    )
+    found = {row["id"]: _view(row) for row in rows.mappings()}
+    return [found[number] for number in numbers if number in found]
+
+
+def state_of(connection: Connection, project_id: int, public_id: str) -> MessageState | None:
+    """The message's state; None for one that does not exist (any more)."""
+    code = connection.execute(
+        text("SELECT state FROM messages WHERE project_id = :project AND public_id = :id AND deleted_at IS NULL"),
+        {"project": project_id, "id": public_id},
+    ).scalar()
+    return None if code is None else MessageState.of(code)
 
 
 def list_views(
@@ -185,6 +264,8 @@ def _view(row: Mapping[Any, Any]) -> MessageView:
         doubtful=int(row["doubtful"] or 0),
         failure=row["failure"],
         waiting_for=row["waiting_for"],
+        number=row["id"],
+        month=row["month"],
     )
 
 
@@ -223,7 +304,10 @@ def _move(
     failure: str | None = None,
 ) -> MessageState:
     row = connection.execute(
-        text("SELECT id, state FROM messages WHERE project_id = :project AND public_id = :id FOR UPDATE"),
+        text(
+            "SELECT id, state FROM messages WHERE project_id = :project AND public_id = :id AND deleted_at IS NULL"
+            " FOR UPDATE"
+        ),
         {"project": project_id, "id": public_id},
     ).one_or_none()
     if row is None:
@@ -232,7 +316,9 @@ def _move(
     if state is to:
         return to
     if state not in allowed:
-        raise ConflictError(f"Message '{public_id}' is {state}; only {', '.join(allowed)} messages can become {to}.")
+        raise StateConflictError(
+            state, f"Message '{public_id}' is {state}; only {', '.join(allowed)} messages can become {to}."
+        )
     connection.execute(
         text("""UPDATE messages SET state = :state, updated_at = now(), failure = coalesce(:failure, failure)
                  WHERE id = :id"""),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from messaging.channel import Channel, OnUnknown
 from messaging.content import content_from_json
+from messaging.errors import NotFoundError
 from messaging.message import Attachment, Content
 from messaging.store import files
 
@@ -28,6 +29,8 @@ class OutgoingMessage:
     expires_at: datetime
     visible_to: tuple[str, ...]
     visible_cc: tuple[str, ...]
+    unsendable: str = ""
+    """Why it can't be sent to anybody: a file of it is gone."""
 
 
 def load(connection: Connection, message_id: int) -> OutgoingMessage:
@@ -38,9 +41,15 @@ def load(connection: Connection, message_id: int) -> OutgoingMessage:
         {"id": message_id},
     ).one()
     stored: dict[str, Any] = row.content
-    attachments: list[Attachment] = [
-        files.load(connection, row.project_id, each["fileId"]) for each in stored.get("attachments", ())
-    ]
+    attachments: list[Attachment] = []
+    unsendable = ""
+    for each in stored.get("attachments", ()):
+        try:
+            attachments.append(
+                files.load(connection, row.project_id, each["fileId"], bucket_id=each.get("bucketId", ""))
+            )
+        except NotFoundError:
+            unsendable = f"The attachment '{each.get('filename') or each['fileId']}' was deleted before the email left."
     copied = bool(row.cc_ids or row.bcc_ids)
     return OutgoingMessage(
         id=message_id,
@@ -50,6 +59,7 @@ def load(connection: Connection, message_id: int) -> OutgoingMessage:
         expires_at=row.expires_at,
         visible_to=_primary(connection, row.month, message_id) if copied and not row.topic_ids else (),
         visible_cc=_addresses(connection, row.cc_ids) if row.cc_ids else (),
+        unsendable=unsendable,
     )
 
 

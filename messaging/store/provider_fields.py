@@ -9,6 +9,8 @@ from typing import Any
 from messaging.catalog import Field, ProviderKind
 from messaging.errors import InvalidArgumentError
 
+_NOTHING: tuple[object, ...] = (None, "", {})
+"""What is no value: False and 0 are values."""
 _TYPE_WORDS = {str: "text", int: "a whole number", bool: "true or false", dict: "a JSON object"}
 
 
@@ -49,7 +51,7 @@ def missing(entry: ProviderKind, credentials: Mapping[str, Any], options: Mappin
         field.name
         for fields, given in ((entry.credentials, credentials), (entry.options, options))
         for field in fields
-        if field.required and not given.get(field.name)
+        if field.required and given.get(field.name) in _NOTHING
     )
 
 
@@ -62,7 +64,7 @@ def _typed(field: Field, value: object, argument: str) -> object:
     if field.type is dict and isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidArgumentError(argument, "is no valid JSON") from None
     if field.type is int and isinstance(value, bool):
         raise InvalidArgumentError(argument, f"is {_TYPE_WORDS[int]}")

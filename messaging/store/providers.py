@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import bindparam
 
@@ -15,7 +15,8 @@ from messaging.catalog import ProviderKind, kind_of
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import provider_fields
+from messaging.store import lists, provider_fields
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted
 from messaging.vault import Vault
 
 LONGEST_NAME = 128
@@ -71,6 +72,8 @@ class ProviderView:
     options: Mapping[str, Any]
     missing: tuple[str, ...]
     """Names without which it can't be enabled."""
+    unavailable: str | None
+    """Why no provider of its kind can be enabled, if so."""
     priority: int
     stopped_at: datetime | None
     stopped_reason: str | None
@@ -127,7 +130,7 @@ def load_account(connection: Connection, vault: Vault, provider_id: int) -> Prov
         id=row.id,
         public_id=row.public_id,
         kind=row.kind,
-        credentials=provider_fields.with_defaults(kind.credentials, _opened(vault, row)),
+        credentials=provider_fields.with_defaults(kind.credentials, _opened(vault, row.credentials)),
         options=provider_fields.with_defaults(kind.options, row.options),
         enabled=row.enabled,
         stopped_reason=row.stopped_reason,
@@ -175,15 +178,15 @@ def create(
     """A new provider; enabled when its credentials are complete, unless `enabled` says otherwise.
 
     Raises `InvalidArgumentError` (unknown kind or name, wrong type, `enabled=True` without a required
-    value), `ConflictError` (the id is taken).
+    value or for a kind that can't send yet), `ConflictError` (the id is taken).
     """
     entry = kind_of(kind)
     public_id = check_id("provider_id", provider_id) if provider_id is not None else new_id()
     checked = provider_fields.check(entry, entry.credentials, credentials, "credentials")
     chosen = provider_fields.check(entry, entry.options, options or {}, "options")
     missing = provider_fields.missing(entry, checked, chosen)
-    if enabled and missing:
-        raise _incomplete(entry, missing)
+    if enabled:
+        _refuse_enabling(entry, missing)
     row = connection.execute(
         text(
             "INSERT INTO providers"
@@ -197,7 +200,7 @@ def create(
             "kind": kind,
             "channel": entry.channel,
             "name": _check_name(name or entry.title),
-            "enabled": not missing if enabled is None else enabled,
+            "enabled": (entry.has_adapter and not missing) if enabled is None else enabled,
             "credentials": vault.seal(checked),
             "options": chosen,
             "priority": priority,
@@ -235,7 +238,42 @@ def page(
             "limit": limit,
         },
     )
-    return [_view(vault, row) for row in rows]
+    return [_view(vault, row) for row in rows.mappings()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderPage:
+    """A page of providers, and how many there are."""
+
+    providers: list[ProviderView]
+    total: int
+
+
+_LIST = ListOf(
+    what="Provider",
+    columns=_COLUMNS,
+    source="providers",
+    where="project_id = :project",
+    number="id",
+    public_id="public_id",
+    search="concat_ws(' ', public_id, name, kind, channel)",
+    attributes={
+        "$id": Attribute("public_id"),
+        "$createdAt": Attribute("created_at", Kind.TIME),
+        "$updatedAt": Attribute("updated_at", Kind.TIME),
+        "$sequence": Attribute("id", Kind.NUMBER),
+        "name": Attribute("name"),
+        "provider": Attribute("kind"),
+        "type": Attribute("channel"),
+        "enabled": Attribute("enabled", Kind.BOOLEAN),
+    },
+)
+
+
+def listed(connection: Connection, vault: Vault, project_id: int, wanted: Wanted) -> ProviderPage:
+    """Providers as `wanted` filters and orders them; raises `QueryError` or `CursorError`."""
+    found = lists.page(connection, _LIST, wanted, {"project": project_id})
+    return ProviderPage(providers=[_view(vault, row) for row in found.rows], total=found.total)
 
 
 def update(
@@ -256,12 +294,14 @@ def update(
     `InvalidArgumentError` as `create` does, `NotFoundError`.
     """
     row = _row(connection, project_id, public_id, lock=True)
-    entry = kind_of(row.kind)
-    sealed = _opened(vault, row) | provider_fields.check(entry, entry.credentials, credentials or {}, "credentials")
-    chosen = row.options | provider_fields.check(entry, entry.options, options or {}, "options")
+    entry = kind_of(row["kind"])
+    sealed = _opened(vault, row["credentials"]) | provider_fields.check(
+        entry, entry.credentials, credentials or {}, "credentials"
+    )
+    chosen = row["options"] | provider_fields.check(entry, entry.options, options or {}, "options")
     missing = provider_fields.missing(entry, sealed, chosen)
-    if enabled and missing:
-        raise _incomplete(entry, missing)
+    if enabled:
+        _refuse_enabling(entry, missing)
     connection.execute(
         text(
             "UPDATE providers SET name = :name, credentials = :credentials, options = :options, enabled = :enabled,"
@@ -270,13 +310,13 @@ def update(
             " stopped_reason = CASE WHEN :again THEN NULL ELSE stopped_reason END WHERE id = :id"
         ).bindparams(bindparam("options", type_=JSONB)),
         {
-            "name": _check_name(name if name is not None else row.name),
-            "credentials": vault.seal(sealed) if credentials else row.credentials,
+            "name": _check_name(name if name is not None else row["name"]),
+            "credentials": vault.seal(sealed) if credentials else row["credentials"],
             "options": chosen,
-            "enabled": row.enabled if enabled is None else enabled,
-            "priority": row.priority if priority is None else priority,
+            "enabled": row["enabled"] if enabled is None else enabled,
+            "priority": row["priority"] if priority is None else priority,
             "again": bool(credentials or options or enabled),
-            "id": row.id,
+            "id": row["id"],
         },
     )
     return get(connection, vault, project_id, public_id)
@@ -291,54 +331,59 @@ def delete(connection: Connection, project_id: int, public_id: str) -> None:
             " WHERE o.project_id = t.project_id AND o.channel = t.channel AND o.identifier = t.identifier"
             " AND o.id <> t.id AND (o.provider_id IS NULL)) RETURNING t.id"
         ),
-        {"id": row.id},
+        {"id": row["id"]},
     )
     clash.close()
-    connection.execute(text("DELETE FROM providers WHERE id = :id"), {"id": row.id})
+    connection.execute(text("DELETE FROM providers WHERE id = :id"), {"id": row["id"]})
 
 
-def _row(connection: Connection, project_id: int, public_id: str, *, lock: bool = False) -> Row[Any]:
-    row = connection.execute(
+def _row(connection: Connection, project_id: int, public_id: str, *, lock: bool = False) -> RowMapping:
+    found = connection.execute(
         text(
             f"SELECT {_COLUMNS} FROM providers WHERE project_id = :project AND public_id = :id"
             + (" FOR UPDATE" if lock else "")
         ),
         {"project": project_id, "id": public_id},
-    ).one_or_none()
+    )
+    row = found.mappings().one_or_none()
     if row is None:
         raise NotFoundError("provider", public_id)
     return row
 
 
-def _opened(vault: Vault, row: Row[Any]) -> dict[str, Any]:
-    opened = vault.open(row.credentials)
+def _opened(vault: Vault, sealed: bytes) -> dict[str, Any]:
+    opened = vault.open(sealed)
     return opened if isinstance(opened, dict) else {}
 
 
-def _view(vault: Vault, row: Row[Any]) -> ProviderView:
-    entry = kind_of(row.kind)
-    opened = _opened(vault, row)
+def _view(vault: Vault, row: RowMapping) -> ProviderView:
+    entry = kind_of(row["kind"])
+    opened = _opened(vault, row["credentials"])
     secret = {field.name for field in entry.credentials if field.secret}
     return ProviderView(
-        id=row.public_id,
-        kind=row.kind,
-        channel=Channel(row.channel),
-        name=row.name,
-        enabled=row.enabled,
+        id=row["public_id"],
+        kind=row["kind"],
+        channel=Channel(row["channel"]),
+        name=row["name"],
+        enabled=row["enabled"],
         credentials={name: value for name, value in opened.items() if name not in secret},
         secrets_set=tuple(name for name, value in opened.items() if name in secret and value),
-        options=row.options,
-        missing=provider_fields.missing(entry, opened, row.options),
-        priority=row.priority,
-        stopped_at=row.stopped_at,
-        stopped_reason=row.stopped_reason,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        options=row["options"],
+        missing=provider_fields.missing(entry, opened, row["options"]),
+        unavailable=entry.unavailable,
+        priority=row["priority"],
+        stopped_at=row["stopped_at"],
+        stopped_reason=row["stopped_reason"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
     )
 
 
-def _incomplete(entry: ProviderKind, missing: tuple[str, ...]) -> InvalidArgumentError:
-    return InvalidArgumentError("enabled", f"{entry.title} can't be enabled without {', '.join(missing)}")
+def _refuse_enabling(entry: ProviderKind, missing: tuple[str, ...]) -> None:
+    if entry.unavailable is not None:
+        raise InvalidArgumentError("enabled", entry.unavailable)
+    if missing:
+        raise InvalidArgumentError("enabled", f"{entry.title} can't be enabled without {', '.join(missing)}")
 
 
 def _check_name(name: str) -> str:

@@ -7,6 +7,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
+from messaging.store import rate_limits, sessions
 from messaging.store.partitions import PARTITIONED, date_after, partition_name
 
 IDEMPOTENCY_DAYS = 30
@@ -22,8 +23,9 @@ class Forgotten:
 
 
 def forget(connection: Connection, *, retention_days: int) -> Forgotten:
-    """Drop the months that ended more than `retention_days` ago and hold nothing unfinished, and outdated keys.
+    """Drop the months that ended more than `retention_days` ago and hold nothing unfinished, and what is outdated.
 
+    Outdated are idempotency keys, kept answers, sessions (with the devices registered in them) and rate limits.
     A month's messages, batches and ledger go together; dropping partitions leaves nothing to vacuum.
     """
     months = tuple(month for month in _months(connection) if _is_over(connection, month, retention_days))
@@ -39,6 +41,9 @@ def forget(connection: Connection, *, retention_days: int) -> Forgotten:
     )
     for table in ("refusals", "revocations"):
         connection.execute(text(f"DELETE FROM {table} WHERE created_at < now() - make_interval(days => :days)"), old)
+    connection.execute(text("DELETE FROM http_answers WHERE keep_until < now()"))
+    sessions.forget_expired(connection)
+    rate_limits.forget_expired(connection)
     keys = connection.execute(
         text("""DELETE FROM intake_keys k WHERE k.keep_until < now() AND NOT EXISTS (
                     SELECT 1 FROM messages m WHERE m.project_id = k.project_id AND m.public_id = k.message_public_id

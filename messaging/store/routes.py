@@ -8,6 +8,11 @@ from messaging.catalog import KINDS
 from messaging.channel import Channel
 from messaging.store.expand import Route
 
+_PROVIDERS = text("""
+SELECT id, kind, enabled FROM providers
+ WHERE project_id = :project AND channel = :channel ORDER BY stopped_at IS NOT NULL, priority, id
+""")
+
 
 def routes(connection: Connection, project_id: int, channel: Channel, *, task_size: int | None = None) -> list[Route]:
     """A route per provider of the channel, and one (number 0) for targets that name none.
@@ -16,11 +21,7 @@ def routes(connection: Connection, project_id: int, channel: Channel, *, task_si
     know the address: any for email and SMS, one of the same kind for push, where a token means nothing
     elsewhere. `task_size` replaces the kinds' own batch sizes. The list is empty when none is enabled.
     """
-    rows = connection.execute(
-        text("""SELECT id, kind, enabled, stopped_at IS NOT NULL AS stopped FROM providers
-                 WHERE project_id = :project AND channel = :channel ORDER BY stopped_at IS NOT NULL, priority, id"""),
-        {"project": project_id, "channel": channel},
-    ).all()
+    rows = connection.execute(_PROVIDERS, {"project": project_id, "channel": channel}).all()
     enabled = [row for row in rows if row.enabled]
     if not enabled:
         return []
@@ -35,12 +36,5 @@ def routes(connection: Connection, project_id: int, channel: Channel, *, task_si
 
 def _route(from_id: int, to_id: int, kind: str, task_size: int | None) -> Route:
     known = KINDS.get(kind)
-    return Route(provider_id=from_id, effective_id=to_id, task_size=task_size or (known.task_size if known else 100))
-
-
-def kinds(connection: Connection, provider_ids: set[int]) -> dict[int, str]:
-    """Provider number → kind."""
-    rows = connection.execute(
-        text("SELECT id, kind FROM providers WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": sorted(provider_ids)}
-    )
-    return {row.id: row.kind for row in rows}
+    size = task_size or (known.task_size if known else 100)
+    return Route(provider_id=from_id, effective_id=to_id, kind=kind, task_size=size)

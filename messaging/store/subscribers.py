@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, RowMapping, text
 
 from messaging.channel import Channel
 from messaging.errors import ConflictError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import targets, topics
+from messaging.store import lists, targets, topics
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.targets import TargetView
 
-_VIEW = (
-    "SELECT s.public_id, tp.public_id AS topic_id, t.public_id AS target_id, u.public_id AS user_id,"
-    " u.name AS user_name, s.channel, s.created_at"
-    " FROM subscribers s JOIN topics tp ON tp.id = s.topic_id JOIN targets t ON t.id = s.target_id"
+_COLUMNS = "s.public_id, tp.public_id AS topic_id, s.target_id AS target, u.name AS user_name, s.channel, s.created_at"
+_FROM = (
+    "subscribers s JOIN topics tp ON tp.id = s.topic_id JOIN targets t ON t.id = s.target_id"
     " LEFT JOIN users u ON u.id = t.user_id"
 )
+_VIEW = f"SELECT {_COLUMNS} FROM {_FROM}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class SubscriberView:
     id: str
     topic_id: str
     target_id: str
+    target: TargetView
     user_id: str | None
     user_name: str
     channel: Channel
@@ -99,13 +101,14 @@ def unsubscribe(connection: Connection, project_id: int, topic_id: str, target_i
 
 def get(connection: Connection, project_id: int, topic_id: str, public_id: str) -> SubscriberView:
     """The subscription; raises `NotFoundError`."""
-    row = connection.execute(
+    rows = connection.execute(
         text(f"{_VIEW} WHERE s.project_id = :project AND tp.public_id = :topic AND s.public_id = :id"),
         {"project": project_id, "topic": topic_id, "id": public_id},
-    ).one_or_none()
-    if row is None:
+    )
+    found = _views(connection, rows.mappings().all())
+    if not found:
         raise NotFoundError("subscriber", public_id)
-    return _view(row)
+    return found[0]
 
 
 def page(
@@ -121,7 +124,44 @@ def page(
         ),
         {"topic": topic, "after": after, "limit": limit},
     )
-    return [_view(row) for row in rows]
+    return _views(connection, rows.mappings().all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriberPage:
+    """A page of subscriptions, and how many there are."""
+
+    subscribers: list[SubscriberView]
+    total: int
+
+
+_LIST = ListOf(
+    what="Subscriber",
+    columns=_COLUMNS,
+    source=_FROM,
+    where="s.topic_id = :topic",
+    number="s.id",
+    public_id="s.public_id",
+    search="concat_ws(' ', s.public_id, t.public_id, t.identifier, u.public_id, u.name)",
+    attributes={
+        "$id": Attribute("s.public_id"),
+        "$createdAt": Attribute("s.created_at", Kind.TIME),
+        "$updatedAt": Attribute("s.created_at", Kind.TIME),
+        "$sequence": Attribute("s.id", Kind.NUMBER),
+        "targetId": Attribute("t.public_id"),
+        "topicId": Attribute("tp.public_id"),
+        "userId": Attribute("u.public_id"),
+        "userName": Attribute("u.name"),
+        "providerType": Attribute("s.channel"),
+    },
+)
+
+
+def listed(connection: Connection, project_id: int, topic_id: str, wanted: Wanted) -> SubscriberPage:
+    """Subscriptions of a topic as `wanted` filters and orders them; raises as `lists.page`, or `NotFoundError`."""
+    topic = topics.find(connection, project_id, topic_id)
+    found = lists.page(connection, _LIST, wanted, {"topic": topic})
+    return SubscriberPage(subscribers=_views(connection, found.rows), total=found.total)
 
 
 def delete(connection: Connection, project_id: int, topic_id: str, public_id: str) -> None:
@@ -137,13 +177,19 @@ def delete(connection: Connection, project_id: int, topic_id: str, public_id: st
         raise NotFoundError("subscriber", public_id)
 
 
-def _view(row: Row[Any]) -> SubscriberView:
-    return SubscriberView(
-        id=row.public_id,
-        topic_id=row.topic_id,
-        target_id=row.target_id,
-        user_id=row.user_id,
-        user_name=row.user_name or "",
-        channel=Channel(row.channel),
-        created_at=row.created_at,
-    )
+def _views(connection: Connection, rows: Sequence[RowMapping]) -> list[SubscriberView]:
+    found = targets.by_number(connection, [row["target"] for row in rows])
+    return [
+        SubscriberView(
+            id=row["public_id"],
+            topic_id=row["topic_id"],
+            target_id=found[row["target"]].id,
+            target=found[row["target"]],
+            user_id=found[row["target"]].user_id,
+            user_name=row["user_name"] or "",
+            channel=Channel(row["channel"]),
+            created_at=row["created_at"],
+        )
+        for row in rows
+        if row["target"] in found  # deleted in between
+    ]

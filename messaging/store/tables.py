@@ -110,7 +110,13 @@ class User(Base):
     accessed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
-    __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "public_id"),
+        # those who can sign in; an import of people without passwords does not pay for it
+        Index(
+            "users_sign_in", "project_id", text("lower(email)"), postgresql_where=text("password_hash IS NOT NULL")
+        ),
+    )
 
 
 class Session(Base):
@@ -263,6 +269,7 @@ class Bucket(Base):
     project_id: Mapped[int] = _project()
     public_id: Mapped[str]
     name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
     permissions: Mapped[list[str]] = mapped_column(server_default="{}")
     file_security: Mapped[bool] = mapped_column(server_default="false")
     enabled: Mapped[bool] = mapped_column(server_default="true")
@@ -348,6 +355,8 @@ class Message(Base):
     updated_at: Mapped[datetime] = _created()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """Hidden since then; its rows go with their month. Its id is free for another message."""
     __table_args__ = (
         UniqueConstraint("project_id", "public_id"),
         # what the sweep looks at: scheduled messages, and those processing, paused or being cancelled
@@ -376,7 +385,7 @@ class HttpAnswer(Base):
     __tablename__ = "http_answers"
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    request_sha256: Mapped[bytes]
+    request_mac: Mapped[bytes]
     status: Mapped[int | None] = mapped_column(Integer)
     body: Mapped[dict[str, Any] | None]
     keep_until: Mapped[datetime]

@@ -16,14 +16,16 @@ from messaging.ids import check_id, new_id
 from messaging.vault import Vault
 
 _VIEW = (
-    "SELECT t.id AS number, t.public_id, u.public_id AS user_id, p.public_id AS provider_id, t.channel, t.identifier,"
-    " t.name, t.dead_at, t.expired_at, t.registered_at, t.created_at, t.updated_at"
+    "SELECT t.id AS number, t.public_id, t.user_id AS owner, u.public_id AS user_id, p.public_id AS provider_id,"
+    " t.channel, t.identifier, t.name, t.dead_at, t.expired_at, t.registered_at, t.created_at, t.updated_at"
     " FROM targets t LEFT JOIN users u ON u.id = t.user_id LEFT JOIN providers p ON p.id = t.provider_id"
 )
 # Not a constant to the planner: for a project that the statistics have not seen yet it would expect one target, take
 # whichever index begins with the project and read all of it.
 _PROJECT = "(SELECT CAST(:project AS bigint))"
 _ADDRESS = "project_id, channel, coalesce(provider_id, 0), identifier"
+_COLUMN = {Channel.EMAIL: "email", Channel.SMS: "phone"}
+"""Where a user's own address stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,31 @@ def owner_of(
     return None if row is None else Owner(row.id, row.user_id)
 
 
+def users_of(connection: Connection, project_id: int, channel: Channel, identifier: str) -> set[int]:
+    """Numbers of the users that hold the (normalised) address, with any provider or none."""
+    rows = connection.execute(
+        text(
+            f"SELECT user_id FROM targets WHERE project_id = {_PROJECT} AND channel = :channel"
+            " AND coalesce(provider_id, 0) = ANY(:providers) AND identifier = :identifier AND user_id IS NOT NULL"
+        ),
+        {
+            "project": project_id,
+            "channel": channel,
+            "providers": [0, *_providers(connection, project_id, channel)],
+            "identifier": identifier,
+        },
+    )
+    return {row.user_id for row in rows}
+
+
+def _providers(connection: Connection, project_id: int, channel: Channel) -> list[int]:
+    rows = connection.execute(
+        text("SELECT id FROM providers WHERE project_id = :project AND channel = :channel"),
+        {"project": project_id, "channel": channel},
+    )
+    return [row.id for row in rows]
+
+
 def ensure_addresses(
     connection: Connection, vault: Vault, project_id: int, channel: Channel, addresses: Iterable[str]
 ) -> list[int]:
@@ -149,11 +176,13 @@ def register(
     provider: int | None = None,
     name: str | None = None,
     public_id: str | None = None,
+    session: int | None = None,
 ) -> int:
     """The number of the target of a (normalised) address after it registered for the user of that number.
 
     A device that signs in to another account takes its token along: an existing target moves to the
-    new user, is alive again, and leaves the topics the previous user had put it in.
+    new user, is alive again, and leaves the topics the previous user had put it in. It ends with the session
+    of that number, where one is given; one that it ended with before is kept for the same user only.
     """
     existing = owner_of(connection, project_id, channel, identifier, provider=provider or 0)
     if existing is not None and existing.user is not None and existing.user != user:
@@ -161,9 +190,13 @@ def register(
         _take_from_user(connection, existing.user, channel, identifier)
     row = connection.execute(
         text(
-            "INSERT INTO targets (project_id, user_id, provider_id, public_id, channel, identifier, name, address_hash)"
-            " VALUES (:project, :user, :provider, :public_id, :channel, :identifier, coalesce(:name, ''), :hash)"
+            "INSERT INTO targets"
+            " (project_id, user_id, provider_id, session_id, public_id, channel, identifier, name, address_hash)"
+            " VALUES (:project, :user, :provider, :session, :public_id, :channel, :identifier, coalesce(:name, ''),"
+            "   :hash)"
             f" ON CONFLICT ({_ADDRESS}) DO UPDATE SET user_id = excluded.user_id,"
+            "   session_id = coalesce(excluded.session_id,"
+            "     CASE WHEN targets.user_id IS NOT DISTINCT FROM excluded.user_id THEN targets.session_id END),"
             "   name = coalesce(CAST(:name AS text), targets.name),"
             "   public_id = coalesce(CAST(:wanted_id AS text), targets.public_id),"
             "   registered_at = now(), dead_at = NULL, dead_provider_id = NULL, expired_at = NULL, updated_at = now()"
@@ -173,6 +206,7 @@ def register(
             "project": project_id,
             "user": user,
             "provider": provider,
+            "session": session,
             "public_id": public_id or new_id(),
             "wanted_id": public_id,
             "channel": channel,
@@ -185,8 +219,29 @@ def register(
     return number
 
 
+def _take_from_others(connection: Connection, project_id: int, token: str, *, user: int, provider: int | None) -> None:
+    """Delete other users' targets of a device under another provider, or none; `register` moves the one it finds."""
+    if not users_of(connection, project_id, Channel.PUSH, token) - {user}:
+        return
+    connection.execute(
+        text(
+            f"DELETE FROM targets WHERE project_id = {_PROJECT} AND channel = :channel AND identifier = :token"
+            " AND coalesce(provider_id, 0) = ANY(:providers) AND coalesce(provider_id, 0) <> :provider"
+            " AND user_id <> :user"
+        ),
+        {
+            "project": project_id,
+            "channel": Channel.PUSH,
+            "token": token,
+            "providers": [0, *_providers(connection, project_id, Channel.PUSH)],
+            "provider": provider or 0,
+            "user": user,
+        },
+    )
+
+
 def _take_from_user(connection: Connection, user: int, channel: Channel, identifier: str) -> None:
-    column = {Channel.EMAIL: "email", Channel.SMS: "phone"}.get(channel)
+    column = _COLUMN.get(channel)
     if column is not None:
         connection.execute(
             text(f"UPDATE users SET {column} = NULL, updated_at = now() WHERE id = :user AND {column} = :identifier"),
@@ -205,8 +260,11 @@ def create(
     provider_id: str | None = None,
     name: str | None = None,
     target_id: str | None = None,
+    session: int | None = None,
 ) -> TargetView:
     """The target of an address; an address that was registered before moves to this user and takes this id.
+
+    It ends with the session of that number, where one is given.
 
     Raises `InvalidArgumentError` (address, or a provider of another channel), `NotFoundError` (user or
     provider), `ConflictError` (the id is another address's).
@@ -218,6 +276,8 @@ def create(
     normal = normalise(channel, identifier, provider_kind=kind)
     if target_id is not None:
         _refuse_taken_id(connection, project_id, target_id, channel=channel, identifier=normal, provider=provider)
+    if channel is Channel.PUSH and user is not None:
+        _take_from_others(connection, project_id, normal, user=user, provider=provider)
     number = register(
         connection,
         vault,
@@ -228,6 +288,7 @@ def create(
         provider=provider,
         name=name,
         public_id=target_id,
+        session=session,
     )
     return _one(connection, "t.id = :number", {"number": number}, target_id or str(number))
 
@@ -240,6 +301,23 @@ def get(connection: Connection, project_id: int, public_id: str) -> TargetView:
         {"project": project_id, "id": public_id},
         public_id,
     )
+
+
+def by_number(connection: Connection, numbers: Collection[int]) -> dict[int, TargetView]:
+    """Number → target, of those that exist."""
+    rows = connection.execute(text(f"{_VIEW} WHERE t.id = ANY(:numbers)"), {"numbers": list(numbers)})
+    return {row.number: _view(row) for row in rows}
+
+
+def of_users(connection: Connection, users: Collection[int]) -> dict[int, list[TargetView]]:
+    """Number of a user → their targets, oldest first; users without targets are missing from the answer."""
+    if not users:
+        return {}
+    found: dict[int, list[TargetView]] = {}
+    rows = connection.execute(text(f"{_VIEW} WHERE t.user_id = ANY(:users) ORDER BY t.id"), {"users": list(users)})
+    for row in rows:
+        found.setdefault(row.owner, []).append(_view(row))
+    return found
 
 
 def page(
@@ -279,10 +357,13 @@ def update(
     identifier: str | None = None,
     provider_id: str | None = None,
     name: str | None = None,
+    session: int | None = None,
+    takes: bool = False,
 ) -> TargetView:
     """The target after the change; a new identifier brings a dead target back to life.
 
-    Raises `ConflictError` if another target has that address.
+    Raises `ConflictError` if another target has that address, unless this one `takes` it: then the other is
+    deleted. With a `session` given it ends with that session from now on.
     """
     before = get(connection, project_id, public_id)
     provider, kind = _provider(
@@ -293,13 +374,18 @@ def update(
         normal = normalise(before.channel, identifier or before.identifier, provider_kind=kind)
         taken = owner_of(connection, project_id, before.channel, normal, provider=provider or 0)
         if taken is not None and taken.target != find(connection, project_id, public_id):
-            raise ConflictError(
-                "Another target of this project has that address. Delete that one, or register the address again."
-            )
+            if not takes:
+                raise ConflictError(
+                    "Another target of this project has that address. Delete that one, or register the address again."
+                )
+            connection.execute(text("DELETE FROM targets WHERE id = :target"), {"target": taken.target})
+    if normal != before.identifier and before.provider_id is None:
+        _follow(connection, project_id, before, normal)
     connection.execute(
         text(
             "UPDATE targets SET provider_id = :provider, identifier = :identifier, address_hash = :hash,"
             " name = coalesce(CAST(:name AS text), name), updated_at = now(),"
+            " session_id = coalesce(CAST(:session AS bigint), session_id),"
             " registered_at = CASE WHEN :again THEN now() ELSE registered_at END,"
             " dead_at = CASE WHEN :again THEN NULL ELSE dead_at END,"
             " dead_provider_id = CASE WHEN :again THEN NULL ELSE dead_provider_id END,"
@@ -311,12 +397,26 @@ def update(
             "identifier": normal,
             "hash": vault.address_hash(before.channel, normal),
             "name": name,
+            "session": session,
             "again": identifier is not None,
             "project": project_id,
             "id": public_id,
         },
     )
     return get(connection, project_id, public_id)
+
+
+def _follow(connection: Connection, project_id: int, before: TargetView, identifier: str) -> None:
+    """Where the target was its user's own email or phone, that changes with it, and is unverified."""
+    column = _COLUMN.get(before.channel)
+    if column is not None and before.user_id is not None:
+        connection.execute(
+            text(
+                f"UPDATE users SET {column} = :new, {column}_verified = false, updated_at = now()"
+                f" WHERE project_id = :project AND public_id = :user AND {column} = :old"
+            ),
+            {"new": identifier, "project": project_id, "user": before.user_id, "old": before.identifier},
+        )
 
 
 def delete(connection: Connection, project_id: int, public_id: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from messaging.address import normalise
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import targets
+from messaging.store import lists, targets
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted
 from messaging.vault import Vault
 
 LONGEST_NAME = 128
@@ -131,6 +133,81 @@ def count(connection: Connection, project_id: int) -> int:
     return number
 
 
+@dataclass(frozen=True, kw_only=True)
+class UserPage:
+    """A page of users by their ids, and how many there are."""
+
+    ids: list[str]
+    total: int
+
+
+_LIST = ListOf(
+    what="User",
+    columns="public_id",
+    source="users",
+    where="project_id = :project",
+    number="id",
+    public_id="public_id",
+    search="concat_ws(' ', public_id, name, email, phone)",
+    attributes={
+        "$id": Attribute("public_id"),
+        "$createdAt": Attribute("created_at", Kind.TIME),
+        "$updatedAt": Attribute("updated_at", Kind.TIME),
+        "$sequence": Attribute("id", Kind.NUMBER),
+        "name": Attribute("name"),
+        "email": Attribute("email"),
+        "phone": Attribute("phone"),
+        "status": Attribute("(NOT blocked)", Kind.BOOLEAN),
+        "labels": Attribute("labels", Kind.WORDS),
+        "registration": Attribute("created_at", Kind.TIME),
+        "passwordUpdate": Attribute("password_updated_at", Kind.TIME),
+        "emailVerification": Attribute("email_verified", Kind.BOOLEAN),
+        "phoneVerification": Attribute("phone_verified", Kind.BOOLEAN),
+        "accessedAt": Attribute("accessed_at", Kind.TIME),
+    },
+)
+
+
+def listed(connection: Connection, project_id: int, wanted: Wanted) -> UserPage:
+    """Users as `wanted` filters and orders them; raises `QueryError` or `CursorError`."""
+    found = lists.page(connection, _LIST, wanted, {"project": project_id})
+    return UserPage(ids=[row["public_id"] for row in found.rows], total=found.total)
+
+
+def set_attributes(
+    connection: Connection,
+    project_id: int,
+    public_id: str,
+    *,
+    labels: Sequence[str] | None = None,
+    prefs: Mapping[str, Any] | None = None,
+    blocked: bool | None = None,
+    email_verified: bool | None = None,
+    phone_verified: bool | None = None,
+) -> None:
+    """Replace what is given of a user; raises `NotFoundError`."""
+    changed = connection.execute(
+        text(
+            "UPDATE users SET labels = coalesce(CAST(:labels AS text[]), labels), prefs = coalesce(:prefs, prefs),"
+            " blocked = coalesce(CAST(:blocked AS boolean), blocked),"
+            " email_verified = coalesce(CAST(:email_verified AS boolean), email_verified),"
+            " phone_verified = coalesce(CAST(:phone_verified AS boolean), phone_verified), updated_at = now()"
+            " WHERE project_id = :project AND public_id = :id RETURNING id"
+        ).bindparams(bindparam("prefs", type_=JSONB(none_as_null=True))),
+        {
+            "labels": None if labels is None else list(dict.fromkeys(labels)),
+            "prefs": None if prefs is None else dict(prefs),
+            "blocked": blocked,
+            "email_verified": email_verified,
+            "phone_verified": phone_verified,
+            "project": project_id,
+            "id": public_id,
+        },
+    )
+    if changed.one_or_none() is None:
+        raise NotFoundError("user", public_id)
+
+
 def update(
     connection: Connection,
     vault: Vault,
@@ -176,6 +253,11 @@ def _set_address(
 ) -> None:
     column = _COLUMN[channel]
     identifier = normalise(channel, address, argument=column)
+    # Two that ask for one address at the same time: the second waits here, then finds it taken.
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:address, :project))"),
+        {"address": f"{column} {identifier}", "project": project_id},
+    )
     old: str | None = connection.execute(
         text(f"SELECT {column} FROM users WHERE id = :id FOR UPDATE"), {"id": user}
     ).scalar_one()
@@ -191,7 +273,10 @@ def _set_address(
             targets.drop_address(connection, user=user, channel=channel, identifier=old)
     targets.register(connection, vault, project_id, user=user, channel=channel, identifier=identifier)
     connection.execute(
-        text(f"UPDATE users SET {column} = :address, updated_at = now() WHERE id = :id"),
+        text(
+            f"UPDATE users SET {column} = :address, updated_at = now(),"
+            f" {column}_verified = {column}_verified AND {column} IS NOT DISTINCT FROM :address WHERE id = :id"
+        ),
         {"address": identifier, "id": user},
     )
 
@@ -201,7 +286,10 @@ def _clear_address(connection: Connection, user: int, channel: Channel) -> None:
     old = connection.execute(text(f"SELECT {column} FROM users WHERE id = :id FOR UPDATE"), {"id": user}).scalar_one()
     if old is not None:
         targets.drop_address(connection, user=user, channel=channel, identifier=old)
-        connection.execute(text(f"UPDATE users SET {column} = NULL, updated_at = now() WHERE id = :id"), {"id": user})
+        connection.execute(
+            text(f"UPDATE users SET {column} = NULL, {column}_verified = false, updated_at = now() WHERE id = :id"),
+            {"id": user},
+        )
 
 
 def _check_name(name: str) -> None:

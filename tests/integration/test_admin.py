@@ -15,6 +15,7 @@ from messaging.local.bootstrap import first_project
 from messaging.message import Attachment
 from messaging.store import (
     api_keys,
+    buckets,
     files,
     projects,
     provider_fields,
@@ -279,6 +280,18 @@ class TestProviders:
         with pytest.raises(InvalidArgumentError):
             providers.create(connection, VAULT, project, kind=kind, credentials=credentials, options=options)
 
+    def test_a_kind_that_cannot_send_yet_is_kept_and_never_enabled(self, connection: Connection, project: int) -> None:
+        """However complete it is, it is no choice for a message."""
+        complete = {"apiKey": "k", "domain": "d", "isEuRegion": False}
+        options = {"fromEmail": "a@shop.example"}
+        kept = providers.create(connection, VAULT, project, kind="mailgun", credentials=complete, options=options)
+        assert (kept.enabled, kept.missing) == (False, ())
+        with pytest.raises(InvalidArgumentError, match="can't send yet"):
+            providers.update(connection, VAULT, project, kept.id, enabled=True)
+        with pytest.raises(InvalidArgumentError, match="can't send yet"):
+            providers.create(connection, VAULT, project, kind="mailgun", credentials=complete, enabled=True)
+        assert providers.usable(connection, project, EMAIL) == []
+
     def test_a_service_account_may_come_as_text(self, connection: Connection, project: int) -> None:
         """A JSON credential may be given as its text."""
         provider = providers.create(
@@ -400,7 +413,7 @@ class TestFilesAndSuppressions:
     def test_a_file_above_25_mb_is_refused(self, connection: Connection, project: int) -> None:
         """A file that no mail server takes is refused."""
         with pytest.raises(InvalidArgumentError, match="at most"):
-            files.store(connection, project, "a", "text/plain", b"x" * (files.LARGEST_BYTES + 1))
+            files.store(connection, project, "a", "text/plain", b"x" * (buckets.LARGEST_FILE_BYTES + 1))
 
     def test_a_suppressed_address_is_found_by_any_spelling(self, connection: Connection, project: int) -> None:
         """An entry is found by any spelling of its address, and the address itself is nowhere stored."""

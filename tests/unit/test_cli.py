@@ -12,9 +12,9 @@ import pytest
 
 from messaging.cli.audience import NamedAudience, parse_audience
 from messaging.cli.times import parse_time
-from messaging.client.csv_rows import read_rows
 from messaging.errors import InvalidArgumentError
 from messaging.store.bulk_rows import BulkRow
+from messaging.store.csv_rows import read_rows
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 

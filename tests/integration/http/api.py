@@ -112,21 +112,23 @@ def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator
     )
     thread = threading.Thread(target=server.run, name="api")
     thread.start()
-    deadline = time.monotonic() + _START_S
-    while not server.started:
-        assert thread.is_alive(), "the API did not start"
-        assert time.monotonic() < deadline, "the API did not start in time"
-        time.sleep(0.01)
-    with httpx.Client(timeout=30) as client:
-        yield Api(
-            url=f"http://127.0.0.1:{port}/v1",
-            project="default",
-            key=key,
-            engine=engine,
-            vault=Vault(SECRET),
-            settings=chosen,
-            client=client,
-        )
-    server.should_exit = True
-    thread.join(30)
-    engine.dispose()
+    try:
+        deadline = time.monotonic() + _START_S
+        while not server.started:
+            assert thread.is_alive(), "the API did not start"
+            assert time.monotonic() < deadline, "the API did not start in time"
+            time.sleep(0.01)
+        with httpx.Client(timeout=30) as client:
+            yield Api(
+                url=f"http://127.0.0.1:{port}/v1",
+                project="default",
+                key=key,
+                engine=engine,
+                vault=Vault(SECRET),
+                settings=chosen,
+                client=client,
+            )
+    finally:  # the thread would keep the tests from ending
+        server.should_exit = True
+        thread.join(30)
+        engine.dispose()
