@@ -41,16 +41,19 @@ class Load:
     failed: int
     api_us: float
     """Processor time of the API process per request."""
+    postgres_us: float
+    """The same of PostgreSQL."""
 
 
 def load(url: str, pid: int, found: Servers, *, requests: int, clients: int, more: list[str]) -> Load:
     """Run h2load and read its log."""
     log = found.directory / "h2load.log"
     log.unlink(missing_ok=True)
-    before = cpu_s(pid)
+    postgres = int((found.directory / "postgres" / "postmaster.pid").read_text().split()[0])
+    before, postgres_before = cpu_s(pid), cpu_s(postgres)
     command = ["h2load", "--h1", "-n", str(requests), "-c", str(clients), "-t", "1", f"--log-file={log}", *more, url]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    spent = cpu_s(pid) - before
+    spent, postgres_spent = cpu_s(pid) - before, cpu_s(postgres) - postgres_before
     rows = [line.split() for line in log.read_text().splitlines()]
     times_us = sorted(int(row[2]) for row in rows)
     starts = [int(row[0]) for row in rows]
@@ -62,6 +65,7 @@ def load(url: str, pid: int, found: Servers, *, requests: int, clients: int, mor
         p99_ms=times_us[int(len(times_us) * 0.99)] / 1000,
         failed=failed,
         api_us=spent / requests * 1e6,
+        postgres_us=postgres_spent / requests * 1e6,
     )
 
 
@@ -155,8 +159,8 @@ def _measure(  # noqa: PLR0917  one run
         rates.append(push.per_s)
         print(
             f"push to one user {push.per_s:>8,.0f}/s, p50 {push.p50_ms:.1f} ms, p99 {push.p99_ms:.1f} ms,"
-            f" {push.failed} failed, {push.api_us:.0f} us CPU of the API each"
-            f" | ping {ping.per_s:,.0f}/s | single commits {commits:,.0f}/s",
+            f" {push.failed} failed, {push.api_us:.0f} us CPU of the API and {push.postgres_us:.0f} of PostgreSQL each"
+            f" | ping {ping.per_s:,.0f}/s, {ping.api_us:.0f} us | single commits {commits:,.0f}/s",
             flush=True,
         )
     print(f"median {statistics.median(rates):,.0f}/s")

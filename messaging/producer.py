@@ -19,6 +19,7 @@ from messaging.message import Attachment, Content, Email
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store import expansion, files, intake_keys, message_changes, messages, routes, targets, topics, users
+from messaging.store.accept_small import accept_small
 from messaging.store.batches import BatchRef, Hint, deliver_hint
 from messaging.store.expand import Audience, Expanding, Expansion, Route, count_audience, expand_page
 from messaging.store.expansion import ToExpand
@@ -84,6 +85,9 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
         if before is not None:
             state = messages.state_of(connection, project_id, before) or MessageState.CANCELLED  # deleted since
             return Accepted(public_id=before, message_id=None, state=state, repeated=True)
+    small = _accept_small(connection, settings, project_id, replace(request, id=public_id))
+    if small is not None:
+        return small
     ready = _prepare(connection, vault, settings, project_id, replace(request, id=public_id))
     at_once = ready.small and ready.new.state is MessageState.PROCESSING
     new = replace(ready.new, expanded=at_once)
@@ -115,6 +119,44 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
         state=new.state,
         hints=_hints(to_expand, brought, ready.routing),
         view=messages.new_view(new, inserted, expanded=brought.complete, totals=totals),
+    )
+
+
+def _accept_small(connection: Connection, settings: Settings, project_id: int, request: SendRequest) -> Accepted | None:
+    """A message that goes out now to a few users and targets, in one statement; None where it is more than that."""
+    named = len(request.users) + len(request.targets)
+    files = isinstance(request.content, Email) and request.content.attachments
+    more = (request.topics, request.addresses, request.cc, request.bcc, request.draft, request.scheduled_at, files)
+    if any(more) or not 0 < named < settings.small_audience or settings.task_size is not None:
+        return None
+    _schedule(request, datetime.now(UTC))  # refuses times that make no sense
+    channel, lane = request.content.channel, request.lane or Lane.HIGH
+    new = messages.NewMessage(
+        public_id=request.id or "",
+        channel=channel,
+        lane=lane,
+        state=MessageState.PROCESSING,
+        content=_stored_content(connection, project_id, request.content),
+        named=_named(request),
+        audience=Audience(channel=channel),
+        on_unknown=request.on_unknown or default_on_unknown(channel),
+        scheduled_at=None,
+        expires_in_s=_expires_in_s(settings, channel, lane),
+        expires_at=request.expires_at,
+        expanded=True,
+    )
+    accepted = accept_small(
+        connection, project_id, new, users=request.users, targets=request.targets, most=settings.small_audience
+    )
+    if accepted is None:
+        return None
+    month = accepted.inserted.month
+    return Accepted(
+        public_id=new.public_id,
+        message_id=accepted.inserted.number,
+        state=new.state,
+        hints=[deliver_hint(BatchRef(month, batch), channel, lane, kind) for batch, kind in accepted.batches],
+        view=messages.new_view(new, accepted.inserted, expanded=True, totals=accepted.totals),
     )
 
 

@@ -81,5 +81,6 @@ def create_app(settings: Settings) -> CollapseSlashes:
         exception_handlers={404: _not_found, 405: _not_allowed},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # an empty id is not found; it is no list, by way of a redirect
     app.state.settings = settings
     return CollapseSlashes(Cors(app, settings.http_origins))

@@ -20,7 +20,7 @@ MOST_PARTS = 400_000
 async def read_bytes(request: Request, *, most: int) -> bytes:
     """The body; raises `ApiError` 413 as soon as it is longer than `most` bytes."""
     said = request.headers.get("content-length")
-    if said is not None and said.isdigit() and int(said) > most:
+    if said is not None and said.isascii() and said.isdigit() and int(said) > most:
         raise too_large(most)
     pieces: list[bytes] = []
     size = 0

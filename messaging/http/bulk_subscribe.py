@@ -27,11 +27,12 @@ LARGEST_CSV_BYTES = 64 * 1024 * 1024
 
 _ADDRESS_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "string"],
+    # texts, all of them; anything else is counted as rejected and refuses no request
     "properties": {
-        **{name: {"type": "string"} for name in CHANNEL_OF_COLUMN},
-        "userId": {"type": "string", "description": "Of this user, who is made if missing."},
-        "name": {"type": "string", "description": "The user's name, if the user has none yet."},
-        "providerId": {"type": "string", "description": "Sent to through this provider."},
+        **{name: {"description": f"The address, for {channel}."} for name, channel in CHANNEL_OF_COLUMN.items()},
+        "userId": {"description": "Of this user, who is made if missing."},
+        "name": {"description": "The user's name, if the user has none yet."},
+        "providerId": {"description": "Sent to through this provider."},
     },
 }
 _TEXT = p.text("text", shortest=0, longest=LONGEST_TOKEN).check

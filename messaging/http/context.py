@@ -20,8 +20,7 @@ from messaging.vault import Vault
 
 _T = TypeVar("_T")
 
-import os as _os
-THREADS = int(_os.environ.get("T","16"))
+THREADS = 16
 """Requests that are worked on at the same time; each holds a database connection."""
 
 

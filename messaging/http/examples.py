@@ -35,6 +35,7 @@ _BY_NAME: Mapping[str, Any] = {
     "password": "correct horse battery",
     "number": "+4930901820",
     "phone": "+4930901820",
+    "permissions": ['read("users")'],
     "prefs": {"language": "de"},
     "replyToEmail": "desk@example.org",
     "scheduledAt": "2126-11-23T09:00:00.000Z",

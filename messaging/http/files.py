@@ -155,7 +155,7 @@ def delete_file(call: Call) -> None:
     _TOKEN,
     scopes=("files.read",),
     access=Access.ANYONE,
-    raw="application/octet-stream",
+    raw="*/*",
     errors=(416,),
 )
 def get_file_download(call: Call) -> Answer:
@@ -171,7 +171,7 @@ def get_file_download(call: Call) -> Answer:
     _TOKEN,
     scopes=("files.read",),
     access=Access.ANYONE,
-    raw="application/octet-stream",
+    raw="*/*",
     errors=(416,),
 )
 def get_file_view(call: Call) -> Answer:
@@ -187,7 +187,7 @@ def get_file_view(call: Call) -> Answer:
     _TOKEN,
     scopes=("files.read",),
     access=Access.ANYONE,
-    raw="image/png",
+    raw="image/*",
     errors=(416,),
 )
 def get_file_preview(call: Call) -> Answer:

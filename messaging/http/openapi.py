@@ -141,6 +141,11 @@ def takes_key(operation: Operation) -> bool:
     return operation.method == "POST" and operation.keyed and operation.access is not Access.PUBLIC
 
 
+def takes_range(operation: Operation) -> bool:
+    """Whether a part of the answer can be asked for."""
+    return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE in operation.errors
+
+
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found = [
         _placed(one, "path" if one.name in operation.places else "query")
@@ -151,6 +156,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         found.append(_QUERIES)
     if takes_key(operation):
         found.append(_IDEMPOTENCY_KEY)
+    if takes_range(operation):
+        found.append(_RANGE)
     return found
 
 
@@ -216,7 +223,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
         headers |= _RATE_LIMITS
     if headers:
         answer["headers"] = headers
-    return {str(status): answer} | {str(code): _error(code) for code in statuses(operation)}
+    found = {str(status): answer}
+    if takes_range(operation):
+        found["206"] = answer | {"description": "The part of it that `Range` asked for"}
+    return found | {str(code): _error(code) for code in statuses(operation)}
 
 
 def statuses(operation: Operation) -> list[int]:
@@ -260,6 +270,13 @@ _IDEMPOTENCY_KEY = {
         "maxLength": LONGEST_KEY,
         "pattern": "^[ -~\u00a1-\u00ac\u00ae-\u00ff]+$",
     },
+}
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "Bytes to begin and end with, e.g. `bytes=0-1023`; what is not understood is ignored.",
+    "schema": {"type": "string"},
 }
 _QUERIES = {
     "name": "queries[]",

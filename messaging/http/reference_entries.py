@@ -127,7 +127,8 @@ def kind(schema: Mapping[str, Any]) -> str:
         return str(schema["$ref"]).rpartition("/")[2]
     kinds = schema.get("type", "anything")
     names = [kinds] if isinstance(kinds, str) else [str(each) for each in kinds if each != "null"]
-    words = ["list of " + kind(schema["items"]) if name == "array" and "items" in schema else name for name in names]
+    names = ["list of " + kind(schema["items"]) if name == "array" and "items" in schema else name for name in names]
+    words = [" or ".join(names)]
     if "enum" in schema:
         words.append(": " + ", ".join(str(each) for each in schema["enum"] if each is not None))
     if "maxLength" in schema:

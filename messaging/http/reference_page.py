@@ -6,6 +6,7 @@ The page needs no script and nothing from elsewhere; a script of ours filters wh
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
@@ -33,6 +34,7 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 _LONGEST_SEARCH = 100
+_TICKED = re.compile("`([^`]+)`")
 
 
 class Reference:
@@ -99,6 +101,7 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
     return [
         Route("/v1/openapi.json", document),
         Route("/v1/docs", page),
+        Route("/v1/docs/", page),
         *(served(name, kind) for name, kind in _FILES.items()),
     ]
 
@@ -112,11 +115,8 @@ def _answer(request: Request, content: bytes, kind: str) -> Response:
 
 def ticked(said: str) -> Markup:
     """`said`, escaped, with what stands between backticks as code."""
-    pieces = said.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if number % 2 and number + 1 < len(pieces) else piece
-        for number, piece in enumerate(pieces)
-    )
+    pieces = _TICKED.split(said)  # every second one stood between backticks
+    return Markup().join(Markup("<code>{}</code>").format(one) if n % 2 else one for n, one in enumerate(pieces))
 
 
 def _template() -> Template:

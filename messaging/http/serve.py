@@ -17,7 +17,7 @@ _GRACE_S = 20
 
 def run_api(host: str, port: int) -> None:
     """Serve the application on `host`:`port` until SIGTERM or SIGINT. Raises SettingsError for missing settings."""
-    import os; sys.setswitchinterval(float(os.environ.get("SW","0.001")))
+    sys.setswitchinterval(_SWITCH_S)
     uvicorn.run(
         create_app(Settings.load()),
         host=host,

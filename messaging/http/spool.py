@@ -45,7 +45,7 @@ def temporary_file() -> Iterator[IO[bytes]]:
 async def spool(request: Request, file: IO[bytes], *, most: int) -> Spooled:
     """The body, written to `file`; raises `ApiError` 413 as soon as it is longer than `most` bytes."""
     said = request.headers.get("content-length")
-    if said is not None and said.isdigit() and int(said) > most:
+    if said is not None and said.isascii() and said.isdigit() and int(said) > most:
         raise too_large(most)
     digest = hashlib.sha256()
     size = 0

@@ -32,7 +32,7 @@ async def read_upload(request: Request) -> tuple[dict[str, Any], Upload | None]:
     if str(charset.get_param("charset", "utf-8")).lower() not in {"utf-8", "utf8"}:
         raise ApiError(HTTPStatus.BAD_REQUEST, "general_bad_request", "Send the form in UTF-8.")
     said = request.headers.get("content-length", "")
-    if not said.isdigit() or int(said) > LARGEST_UPLOAD_BYTES:
+    if not (said.isascii() and said.isdigit()) or int(said) > LARGEST_UPLOAD_BYTES:
         raise ApiError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "storage_invalid_file_size",

@@ -12,6 +12,7 @@ import schemathesis
 from schemathesis import Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
 
 from messaging.http.surface import OPERATIONS
 
@@ -21,13 +22,13 @@ NO_HTTP = b"Invalid HTTP request received."
 _LONGEST_SAMPLE = 1500
 
 
-def part_of(document: Mapping[str, Any], wanted: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-    """The document with only those operations; what they refer to stays."""
+def part_of(document: Mapping[str, Any], wanted: Callable[[str, Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """The document with those operations only (asked for by method and description), the longest paths first."""
     found = copy.deepcopy(dict(document))
     found["paths"] = {
         path: kept
-        for path, methods in document["paths"].items()
-        if (kept := {method: operation for method, operation in methods.items() if wanted(operation)})
+        for path, methods in sorted(document["paths"].items(), key=lambda item: -item[0].count("/"))
+        if (kept := {method: operation for method, operation in methods.items() if wanted(method, operation)})
     }
     return found
 
@@ -43,8 +44,12 @@ def found_in(
     coverage: bool = True,
     stateful: bool = False,
     no_nul: bool = False,
+    answered: dict[str, set[int]] | None = None,
 ) -> list[str]:
-    """Each failed check once, with the request that shows it; the requests are the same in every run."""
+    """Each failed check once, with the request that shows it; the requests are the same in every run.
+
+    `answered` gathers the statuses that each operation answered with.
+    """
     config = SchemathesisConfig.from_dict(
         {
             "seed": SEED,
@@ -65,9 +70,9 @@ def found_in(
                 "with-security-parameters": False,
             },
             "phases": {
-                "examples": {"enabled": True},
-                "coverage": {"enabled": coverage},
-                "fuzzing": {"enabled": True},
+                "examples": {"enabled": True, "operation-ordering": "none"},
+                "coverage": {"enabled": coverage, "operation-ordering": "none"},
+                "fuzzing": {"enabled": True, "operation-ordering": "none"},
                 "stateful": {"enabled": stateful},
             },
         }
@@ -79,6 +84,8 @@ def found_in(
             said = str(getattr(event, "info", None) or event.exception)  # type: ignore[union-attr]
             found["error", said, ""] = said
         elif isinstance(event, events.ScenarioFinished):
+            if answered is not None:
+                _note(event.recorder, answered)
             for case_id, nodes in event.recorder.checks.items():
                 response = event.recorder.find_response(case_id=case_id)
                 if response is not None and response.content == NO_HTTP:
@@ -93,6 +100,13 @@ def found_in(
                         key = (node.name, label, failure.message[:160])
                         found.setdefault(key, f"{node.name}: {label}: {failure.message}\n{sample}")
     return list(found.values())
+
+
+def _note(recorder: ScenarioRecorder, answered: dict[str, set[int]]) -> None:
+    for case_id, node in recorder.cases.items():
+        response = recorder.find_response(case_id=case_id)
+        if response is not None:
+            answered.setdefault(node.value.operation.label, set()).add(response.status_code)
 
 
 def _is_declared(response: Response) -> bool:
@@ -110,7 +124,9 @@ def without_project(document: Mapping[str, Any]) -> dict[str, Any]:
     found = copy.deepcopy(dict(document))
     for methods in found["paths"].values():
         for operation in methods.values():
-            ways = [{name: scopes for name, scopes in way.items() if name != "Project"} for way in operation["security"]]
+            ways = [
+                {name: scopes for name, scopes in way.items() if name != "Project"} for way in operation["security"]
+            ]
             operation["security"] = [way for way in ways if way]
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from alembic import op
 
 revision = "0002"
@@ -95,6 +97,7 @@ _UP = (
 )
 
 _DOWN = (
+    "DROP FUNCTION accept_small",
     "DROP TABLE rate_limits",
     "DROP TABLE http_answers",
     "DELETE FROM files WHERE bucket_id IS NOT NULL",
@@ -124,6 +127,7 @@ def upgrade() -> None:
     """Move the schema forward."""
     for statement in _UP:
         op.execute(statement)
+    op.get_bind().exec_driver_sql(Path(__file__).parent.with_name("accept_small.sql").read_text(encoding="utf-8"))
 
 
 def downgrade() -> None:
