@@ -114,7 +114,7 @@ class Publisher:
         }
         producer.publish(
             ((argument,), *made.body[1:]),
-            exchange=hint.queue,
+            exchange="",  # straight to the queue: over Redis, an exchange is looked up there for each message
             routing_key=hint.queue,
             declare=[self._queues[hint.queue]],
             serializer="json",

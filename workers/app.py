@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from celery import Celery
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
+from messaging.interpreter import collect_seldom
 from messaging.publish import broker_settings
 from messaging.settings import Settings
 from messaging.wire import Queue, TaskName
@@ -55,16 +55,12 @@ if settings.broker_url.get_secret_value().startswith("redis"):
 
 
 def _settle() -> None:
-    """Tune the interpreter for many small objects on one thread and a few database calls on others.
+    """Collect garbage seldom, and let threads hand over after a fifth of the usual time.
 
-    The garbage collector leaves alone what stays for ever, and looks seldom at each window's thousands of short-lived
-    objects: nothing on the road makes cycles, and collecting as often as Python does by itself cost a push worker an
-    eighth of its time. Threads hand over after a fifth of the usual time, so that a claim or a record, a handful of
-    round trips, does not wait 5 ms at each for the event loop (`benchmarks/end_to_end.py`).
+    So that a claim or a record, a handful of round trips, does not wait 5 ms at each for the event loop
+    (`benchmarks/end_to_end.py`).
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     sys.setswitchinterval(_SWITCH_S)
 
 

@@ -41,5 +41,5 @@ def asked(request: Request, given: Mapping[str, Any], upload: Upload | None, bod
         queries=[value for name, value in request.query_params.multi_items() if is_query_name(name)],
         cookies=request.cookies,
         address=request.client.host if request.client else "",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
     )

@@ -24,8 +24,8 @@ from messaging.http import (
 from messaging.http.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *messages.operations,  # first: the router looks from the top, and these are called most
     *topics.operations,
-    *messages.operations,
     *message_changes.operations,
     *message_control.operations,
     *logs.operations,

@@ -62,16 +62,16 @@ def create(
     return next(key for key in listed(connection, project_id) if key.id == public_id), secret
 
 
+_VERIFY = text(
+    f"SELECT {_COLUMNS} FROM api_keys k JOIN projects p ON p.id = k.project_id"
+    " WHERE k.secret_sha256 = :hash AND (k.expires_at IS NULL OR k.expires_at > now())"
+)
+
+
 def verify(connection: Connection, secret: str) -> ApiKeyView | None:
     """The key of that secret, or None if there is none or it has expired. The prefix may be left out."""
     full = secret if secret.startswith(PREFIX) else PREFIX + secret
-    row = connection.execute(
-        text(
-            f"SELECT {_COLUMNS} FROM api_keys k JOIN projects p ON p.id = k.project_id"
-            " WHERE k.secret_sha256 = :hash AND (k.expires_at IS NULL OR k.expires_at > now())"
-        ),
-        {"hash": _hashed(full)},
-    ).one_or_none()
+    row = connection.execute(_VERIFY, {"hash": _hashed(full)}).one_or_none()
     return None if row is None else _view(row)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,13 @@ def api(running: Api) -> Api:
 
 def prepare(api: Api) -> None:
     """Make what the examples name, so that requests get past ids."""
+    own = secrets.token_hex(8)  # what is generated may have taken any other address
     made: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("/messaging/providers/smtp", {"providerId": "provider", "name": "Mail", "host": "smtp.example.org"}),
         ("/messaging/topics", {"topicId": "trains", "name": "Trains", "subscribe": ["users"]}),
         ("/users", {"userId": "ada", "name": "Ada"}),
-        ("/users/ada/targets", {"targetId": "ada-mail", "providerType": "email", "identifier": "ada@example.org"}),
-        ("/users/ada/targets", {"targetId": "ada-phone", "providerType": "push", "identifier": "token-of-ada"}),
+        ("/users/ada/targets", {"targetId": "ada-mail", "providerType": "email", "identifier": f"{own}@example.org"}),
+        ("/users/ada/targets", {"targetId": "ada-phone", "providerType": "push", "identifier": own}),
         ("/messaging/topics/trains/subscribers", {"subscriberId": "ada-trains", "targetId": "ada-mail"}),
         (
             "/messaging/messages/email",
