@@ -30,8 +30,9 @@ from benchmarks.stack import SECRET, Servers, cpu_s, servers, workers
 from messaging import Messaging
 from messaging.channel import Channel
 from messaging.message import Push
-from messaging.producer import SendRequest, accept
+from messaging.producer import accept
 from messaging.publish import Publisher
+from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.store import projects
 from messaging.store.engine import open_engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,14 +10,16 @@ from typing import Any
 from sqlalchemy import Connection
 
 from messaging.attachments import LARGEST_TOTAL_BYTES, FileReference
-from messaging.channel import Channel, Lane, OnUnknown, Role, default_on_unknown
+from messaging.audience import resolve_audience
+from messaging.channel import Channel, Lane, default_on_unknown
 from messaging.content import content_to_json
-from messaging.errors import InvalidArgumentError, NotFoundError
+from messaging.errors import InvalidArgumentError
 from messaging.ids import check_id, new_id
 from messaging.message import Attachment, Content, Email
+from messaging.send_request import SendRequest, body_hash, named_audience, schedule
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
-from messaging.store import expansion, files, intake_keys, message_changes, messages, routes, targets, topics, users
+from messaging.store import expansion, files, intake_keys, message_changes, messages, routes
 from messaging.store.accept_small import accept_small
 from messaging.store.batches import BatchRef, Hint, deliver_hint
 from messaging.store.expand import Audience, Expanding, Expansion, Route, count_audience, expand_page
@@ -26,35 +27,6 @@ from messaging.store.expansion import ToExpand
 from messaging.store.message_changes import Unsent
 from messaging.vault import Vault
 from messaging.wire import fanout_queue
-
-
-@dataclass(frozen=True, kw_only=True)
-class SendRequest:
-    """What a caller asks for. Ids are public ones; times are aware."""
-
-    content: Content
-    users: Sequence[str] = ()
-    targets: Sequence[str] = ()
-    topics: Sequence[str] = ()
-    addresses: Sequence[str] = ()
-    """Raw addresses of the channel; each becomes a target without a user."""
-    cc: Sequence[str] = ()
-    """Email targets, or addresses, that receive a copy and are shown."""
-    bcc: Sequence[str] = ()
-    """The same, not shown."""
-    scheduled_at: datetime | None = None
-    expires_at: datetime | None = None
-    on_unknown: OnUnknown | None = None
-    """None: the channel's default."""
-    lane: Lane | None = None
-    """None: it follows from the size of the audience."""
-    id: str | None = None
-    idempotency_key: str | None = None
-    image: str | None = None
-    """`bucket:file` that the image of a push came from, kept for whoever looks at the message."""
-    draft: bool = False
-    allow_past_schedule: bool = False
-    """A time that has passed means now (a Celery `eta` that was late), not an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +101,7 @@ def _accept_small(connection: Connection, settings: Settings, project_id: int, r
     more = (request.topics, request.addresses, request.cc, request.bcc, request.draft, request.scheduled_at, files)
     if any(more) or not 0 < named < settings.small_audience or settings.task_size is not None:
         return None
-    _schedule(request, datetime.now(UTC))  # refuses times that make no sense
+    schedule(request, datetime.now(UTC))  # refuses times that make no sense
     channel, lane = request.content.channel, request.lane or Lane.HIGH
     new = messages.NewMessage(
         public_id=request.id or "",
@@ -137,7 +109,7 @@ def _accept_small(connection: Connection, settings: Settings, project_id: int, r
         lane=lane,
         state=MessageState.PROCESSING,
         content=_stored_content(connection, project_id, request.content),
-        named=_named(request),
+        named=named_audience(request),
         audience=Audience(channel=channel),
         on_unknown=request.on_unknown or default_on_unknown(channel),
         scheduled_at=None,
@@ -170,7 +142,7 @@ class _Ready:
 
 
 def _prepare(connection: Connection, vault: Vault, settings: Settings, project_id: int, request: SendRequest) -> _Ready:
-    scheduled_at = _schedule(request, datetime.now(UTC))
+    scheduled_at = schedule(request, datetime.now(UTC))
     audience = resolve_audience(connection, vault, project_id, request)
     state, failure = _first_state(request, scheduled_at), None
     channel = request.content.channel
@@ -187,7 +159,7 @@ def _prepare(connection: Connection, vault: Vault, settings: Settings, project_i
         lane=lane,
         state=state,
         content=_stored_content(connection, project_id, request.content),
-        named=_named(request),
+        named=named_audience(request),
         audience=audience,
         on_unknown=request.on_unknown or default_on_unknown(channel),
         scheduled_at=scheduled_at,
@@ -274,72 +246,6 @@ def fanout_hint(message_id: int, channel: Channel, lane: Lane) -> Hint:
     return Hint(queue=fanout_queue(lane), shadow=f"fan-out · {channel}", message_id=message_id)
 
 
-def resolve_audience(connection: Connection, vault: Vault, project_id: int, request: SendRequest) -> Audience:
-    """The audience by integer keys; raises `NotFoundError` or `InvalidArgumentError` naming what is wrong."""
-    channel = request.content.channel
-    if not (request.users or request.targets or request.topics or request.addresses) and not request.draft:
-        raise InvalidArgumentError("audience", "name at least one of users, targets, topics or addresses")
-    if (request.cc or request.bcc) and channel is not Channel.EMAIL:
-        raise InvalidArgumentError("cc", f"a {channel} message has no cc or bcc")
-    topic_ids = _all("topic", request.topics, topics.resolve(connection, project_id, request.topics))
-    user_ids = _all("user", request.users, users.resolve(connection, project_id, request.users))
-    target_ids = _targets(connection, project_id, "targets", request.targets, channel)
-    target_ids += targets.ensure_addresses(connection, vault, project_id, channel, request.addresses)
-    copies: dict[Role, list[int]] = {}
-    for role, given in ((Role.CC, request.cc), (Role.BCC, request.bcc)):
-        raw = [value for value in given if "@" in value]
-        ids = _targets(connection, project_id, role, [value for value in given if "@" not in value], channel)
-        copies[role] = ids + targets.ensure_addresses(connection, vault, project_id, channel, raw)
-    return Audience(
-        channel=channel,
-        topic_ids=topic_ids,
-        user_ids=user_ids,
-        target_ids=target_ids,
-        cc_ids=copies[Role.CC],
-        bcc_ids=copies[Role.BCC],
-    )
-
-
-def body_hash(request: SendRequest) -> bytes:
-    """SHA-256 of what the request says, its id and key apart: the same body is the same message."""
-    said = replace(request, id=None, idempotency_key=None)
-    return hashlib.sha256(repr(said).encode("utf-8", "backslashreplace")).digest()
-
-
-def _all(kind: str, named: Sequence[str], found: dict[str, int]) -> list[int]:
-    for public_id in named:
-        if public_id not in found:
-            raise NotFoundError(kind, public_id)
-    return sorted(set(found.values()))
-
-
-def _targets(
-    connection: Connection, project_id: int, argument: str, named: Sequence[str], channel: Channel
-) -> list[int]:
-    found = targets.resolve(connection, project_id, named)
-    for public_id in named:
-        target = found.get(public_id)
-        if target is None:
-            raise NotFoundError("target", public_id)
-        if target.channel is not channel:
-            raise InvalidArgumentError(argument, f"target '{public_id}' is {target.channel}; the message is {channel}")
-    return sorted({target.id for target in found.values()})
-
-
-def _schedule(request: SendRequest, now: datetime) -> datetime | None:
-    at = request.scheduled_at
-    for argument, time in (("scheduled_at", at), ("expires_at", request.expires_at)):
-        if time is not None and time.tzinfo is None:
-            raise InvalidArgumentError(argument, "the time has no zone; write 2026-11-23T09:00:00+00:00")
-    if request.expires_at is not None and request.expires_at <= (at or now):
-        raise InvalidArgumentError("expires_at", "lies before the message would be sent")
-    if at is not None and at <= now:
-        if not request.allow_past_schedule:
-            raise InvalidArgumentError("scheduled_at", f"{at.isoformat()} has passed; choose a time in the future")
-        return None
-    return at
-
-
 def _first_state(request: SendRequest, scheduled_at: datetime | None) -> MessageState:
     if request.draft:
         return MessageState.DRAFT
@@ -393,14 +299,3 @@ def _stored_attachments(
     ]
 
 
-def _named(request: SendRequest) -> dict[str, Any]:
-    named = {
-        "users": list(request.users),
-        "targets": list(request.targets),
-        "topics": list(request.topics),
-        "addresses": list(request.addresses),
-        "cc": list(request.cc),
-        "bcc": list(request.bcc),
-    }
-    kept: dict[str, Any] = {key: ids for key, ids in named.items() if ids}
-    return kept if request.image is None else kept | {"image": request.image}

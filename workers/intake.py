@@ -17,7 +17,8 @@ from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
 from messaging.errors import IdempotencyConflictError, InvalidArgumentError, MessagingError
 from messaging.ids import id_for_task, is_valid_id
-from messaging.producer import Accepted, SendRequest, accept, record_failed
+from messaging.producer import Accepted, accept, record_failed
+from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import MessageState
 from messaging.store import intake_keys, messages, projects

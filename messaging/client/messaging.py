@@ -19,7 +19,8 @@ from messaging.client.users import Users
 from messaging.client.words import optional_word
 from messaging.content import check_content
 from messaging.message import Content
-from messaging.producer import SendRequest, accept
+from messaging.producer import accept
+from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store import delivery_views, messages

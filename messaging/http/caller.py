@@ -12,6 +12,7 @@ from messaging.errors import NotFoundError
 from messaging.http import cookies
 from messaging.http.errors import ApiError
 from messaging.http.jwt_tokens import TokenError, read_token
+from messaging.ids import is_valid_id
 from messaging.store import accounts, api_keys, projects, sessions
 from messaging.store.sessions import SessionView
 from messaging.vault import Vault
@@ -71,12 +72,14 @@ def identify_server(
     named = headers.get("x-appwrite-project") or query.get("project") or ""
     if not named:
         raise ApiError(HTTPStatus.UNAUTHORIZED, "general_access_forbidden", NO_PROJECT)
+    if not is_valid_id(named):
+        raise ApiError(HTTPStatus.NOT_FOUND, "project_not_found", UNKNOWN_PROJECT)
     secret = headers.get("x-appwrite-key")
     key = api_keys.verify(connection, secret) if secret else None
     if key is not None and key.project_id == named:
         return key.project, named, key
     try:
-        number = projects.find(connection, named.replace("\0", ""))
+        number = projects.find(connection, named)
     except NotFoundError:
         raise ApiError(HTTPStatus.NOT_FOUND, "project_not_found", UNKNOWN_PROJECT) from None
     if secret and key is None and api_keys.has_expired(connection, secret):

@@ -15,7 +15,8 @@ from messaging.http.errors import ApiError
 from messaging.http.messages import require_audience
 from messaging.http.operations import Call, Operations
 from messaging.http.render_message import rendered_message
-from messaging.producer import SendRequest, revise
+from messaging.producer import revise
+from messaging.send_request import SendRequest
 from messaging.status import MessageState
 from messaging.store import message_changes, messages
 from messaging.store.message_changes import Unsent

@@ -17,7 +17,8 @@ from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
 from messaging.http.render_target import rendered_target
-from messaging.producer import SendRequest, accept
+from messaging.producer import accept
+from messaging.send_request import SendRequest
 from messaging.store import message_changes, message_lists, messages, target_lists
 
 operations = Operations("messaging")

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, text
 from messaging.channel import Channel
 from messaging.message import Content, Push
 from messaging.outcome import ACCEPTED, Outcome
-from messaging.producer import Accepted, SendRequest, accept
+from messaging.producer import Accepted, accept
 from messaging.publish import Publisher
+from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
 from messaging.store import delivery_views, messages, projects, providers, subscribers, targets, topics

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.message import Content, Email, Push, Sms
-from messaging.producer import SendRequest, accept
+from messaging.producer import accept
+from messaging.send_request import SendRequest
 from messaging.status import MessageState
 from messaging.store import suppressions, users
 from messaging.store.suppressions import Scope
@@ -57,7 +58,8 @@ def left_by(road: Road, content: Content, *, general: bool, **request: Any) -> t
         )
         message = connection.execute(
             text("""SELECT id, channel, lane, state, content, audience, topic_ids, user_ids, target_ids, cc_ids,
-                           bcc_ids, on_unknown, scheduled_at, expires_at - created_at AS lasts, month, expanded, failure,
+                           bcc_ids, on_unknown, scheduled_at, expires_at - created_at AS lasts, month, expanded,
+                           failure,
                            started_at IS NULL AS waits, finished_at IS NULL AS going, hints FROM messages""")
         ).one()
         deliveries = connection.execute(

@@ -16,7 +16,8 @@ from appwrite.services.storage import Storage
 from sqlalchemy import text
 
 from messaging.message import Email
-from messaging.producer import SendRequest, accept
+from messaging.producer import accept
+from messaging.send_request import SendRequest
 from messaging.store import file_uploads, files, projects
 from messaging.store.outgoing import load
 from tests.integration.http.api import Api, query

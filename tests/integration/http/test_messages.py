@@ -152,7 +152,8 @@ def test_a_message_without_a_provider_begins_when_there_is_one(road: Road, api: 
 
 
 def test_a_message_is_paused_resumed_and_cancelled(road: Road, api: Api) -> None:
-    """Each state shows as one of Appwrite's five, and exactly in `state`."""
+    """Each state shows as one of Appwrite's five, and exactly in `state`; nothing is sent of what was cancelled."""
+    road.provider.received.clear()
     made = created(api, "push", topics=["news"])
     path = f"/messaging/messages/{made['$id']}"
     paused = api.ok("POST", f"{path}/pause")
@@ -162,6 +163,8 @@ def test_a_message_is_paused_resumed_and_cancelled(road: Road, api: Api) -> None
     assert (cancelled["status"], cancelled["state"]) == ("failed", "cancelled")
     assert cancelled["deliveryErrors"] == ["Cancelled."]
     assert api.refused("POST", f"{path}/resume") == (400, "message_already_failed")
+    assert go(road, api, made)["state"] == "cancelled"
+    assert road.provider.received == []
 
 
 def test_markup_makes_an_email_html_unless_the_caller_says_no(api: Api) -> None:
