@@ -57,7 +57,7 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
         if before is not None:
             state = messages.state_of(connection, project_id, before) or MessageState.CANCELLED  # deleted since
             return Accepted(public_id=before, message_id=None, state=state, repeated=True)
-    small = _accept_small(connection, settings, project_id, replace(request, id=public_id))
+    small = accept_at_once(connection, settings, project_id, replace(request, id=public_id))
     if small is not None:
         return small
     ready = _prepare(connection, vault, settings, project_id, replace(request, id=public_id))
@@ -94,12 +94,23 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
     )
 
 
-def _accept_small(connection: Connection, settings: Settings, project_id: int, request: SendRequest) -> Accepted | None:
-    """A message that goes out now to a few users and targets, in one statement; None where it is more than that."""
+def accept_at_once(
+    connection: Connection, settings: Settings, project_id: int, request: SendRequest
+) -> Accepted | None:
+    """A message that goes out now to a few users and targets, accepted in one statement of its own.
+
+    None, and nothing written, where it is more than that or something is wrong: `accept` does it, or says what. The
+    request has an id. Raises `InvalidArgumentError` for times that make no sense.
+    """
     named = len(request.users) + len(request.targets)
     files = isinstance(request.content, Email) and request.content.attachments
     more = (request.topics, request.addresses, request.cc, request.bcc, request.draft, request.scheduled_at, files)
-    if any(more) or not 0 < named < settings.small_audience or settings.task_size is not None:
+    if (
+        any(more)
+        or request.idempotency_key is not None
+        or not 0 < named < settings.small_audience
+        or settings.task_size is not None
+    ):
         return None
     schedule(request, datetime.now(UTC))  # refuses times that make no sense
     channel, lane = request.content.channel, request.lane or Lane.HIGH
@@ -297,5 +308,3 @@ def _stored_attachments(
         }
         for index, each in enumerate(attachments)
     ]
-
-

@@ -11,6 +11,7 @@ from starlette.routing import Match, Route
 
 from messaging.http.context import Context
 from messaging.http.cors import Cors
+from messaging.http.direct import Direct
 from messaging.http.dispatch import endpoint, error_response
 from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
@@ -72,10 +73,8 @@ def create_app(settings: Settings) -> CollapseSlashes:
         yield
         context.close()
 
-    routes = [
-        Route(f"/v1{operation.path}", endpoint(context, operation), methods=[operation.method])
-        for operation in OPERATIONS
-    ]
+    endpoints = {(operation.method, f"/v1{operation.path}"): endpoint(context, operation) for operation in OPERATIONS}
+    routes = [Route(path, answer, methods=[method]) for (method, path), answer in endpoints.items()]
     app = Starlette(
         routes=[Route("/", _root), *health_routes(settings), *reference_routes(OPERATIONS), *routes],
         exception_handlers={404: _not_found, 405: _not_allowed},
@@ -83,4 +82,5 @@ def create_app(settings: Settings) -> CollapseSlashes:
     )
     app.router.redirect_slashes = False  # an empty id is not found; it is no list, by way of a redirect
     app.state.settings = settings
-    return CollapseSlashes(Cors(app, settings.http_origins))
+    whole = {place: answer for place, answer in endpoints.items() if "{" not in place[1]}
+    return CollapseSlashes(Cors(Direct(app, whole), settings.http_origins))

@@ -12,6 +12,7 @@ from messaging.errors import NotFoundError
 from messaging.http import cookies
 from messaging.http.errors import ApiError
 from messaging.http.jwt_tokens import TokenError, read_token
+from messaging.http.known_keys import KnownKeys
 from messaging.ids import is_valid_id
 from messaging.store import accounts, api_keys, projects, sessions
 from messaging.store.sessions import SessionView
@@ -62,7 +63,7 @@ class Caller:
 
 
 def identify_server(
-    connection: Connection, headers: Mapping[str, str], query: Mapping[str, str]
+    connection: Connection, keys: KnownKeys, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> tuple[int, str, api_keys.ApiKeyView | None]:
     """Number and id of the project named in `X-Appwrite-Project` or `?project=`, and its valid key, if one was sent.
 
@@ -75,7 +76,7 @@ def identify_server(
     if not is_valid_id(named):
         raise ApiError(HTTPStatus.NOT_FOUND, "project_not_found", UNKNOWN_PROJECT)
     secret = headers.get("x-appwrite-key")
-    key = api_keys.verify(connection, secret) if secret else None
+    key = keys.verify(connection, secret) if secret else None
     if key is not None and key.project_id == named:
         return key.project, named, key
     try:

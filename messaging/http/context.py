@@ -12,6 +12,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
+from messaging.http.known_keys import KnownKeys
 from messaging.http.outbox import Outbox
 from messaging.publish import Publisher
 from messaging.settings import Settings
@@ -20,8 +21,10 @@ from messaging.vault import Vault
 
 _T = TypeVar("_T")
 
-THREADS = 16
-"""Requests that are worked on at the same time; each holds a database connection."""
+THREADS = 6
+"""Short requests that are worked on at the same time: more threads than that take the interpreter from each other."""
+LONG_THREADS = 10
+"""The same for those that take long: files, lists, imports and passwords."""
 
 
 class Context:
@@ -33,12 +36,17 @@ class Context:
     @cached_property
     def engine(self) -> Engine:
         """The database."""
-        return open_engine(self.settings, role="api", pool_size=THREADS)
+        return open_engine(self.settings, role="api", pool_size=THREADS + LONG_THREADS)
 
     @cached_property
     def vault(self) -> Vault:
         """Secrets at rest."""
         return Vault(self.settings.secret_key.get_secret_value())
+
+    @cached_property
+    def keys(self) -> KnownKeys:
+        """API keys seen a moment ago."""
+        return KnownKeys()
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -47,12 +55,18 @@ class Context:
 
     @cached_property
     def threads(self) -> ThreadPoolExecutor:
-        """The threads that requests are worked on in."""
+        """The threads that short requests are worked on in."""
         return ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 
-    async def in_thread(self, work: Callable[[], _T]) -> _T:
-        """The result of `work`, done in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+    @cached_property
+    def long_threads(self) -> ThreadPoolExecutor:
+        """The threads of those that take long, so that nothing short waits behind them."""
+        return ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="long request")
+
+    async def in_thread(self, work: Callable[[], _T], *, long: bool = False) -> _T:
+        """The result of `work`, done in one of the threads; each holds a database connection meanwhile."""
+        threads = self.long_threads if long else self.threads
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     @cached_property
     def hashing(self) -> CapacityLimiter:
@@ -61,8 +75,9 @@ class Context:
 
     def close(self) -> None:
         """Finish what is being worked on, publish what waits and close the connections."""
-        if "threads" in self.__dict__:
-            self.threads.shutdown()
+        for name in ("threads", "long_threads"):
+            if name in self.__dict__:
+                getattr(self, name).shutdown()
         if "outbox" in self.__dict__:
             self.outbox.close()
         if "engine" in self.__dict__:

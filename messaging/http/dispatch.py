@@ -29,6 +29,7 @@ from messaging.http.queries import is_query_name
 from messaging.http.spool import media_type_of, spool, temporary_file
 from messaging.http.streaming import PiecesResponse
 from messaging.http.upload import read_upload
+from messaging.store.batches import Hint
 from messaging.store.lists import CursorError, QueryError
 
 _log = structlog.get_logger(__name__)
@@ -47,9 +48,9 @@ def endpoint(context: Context, operation: Operation) -> Callable[[Request], Awai
             given, upload = await _read(context, operation, request)
             work = functools.partial(_run, context, operation, asked(request, given, upload))
             if not operation.hashes:
-                return await context.in_thread(work)
+                return await context.in_thread(work, long=operation.is_long)
             async with context.hashing:  # waits here, with no thread and no connection
-                return await context.in_thread(work)
+                return await context.in_thread(work, long=True)
         except ApiError as error:
             return error_response(error)
 
@@ -61,7 +62,8 @@ async def _answer_file(context: Context, operation: Operation, request: Request)
     await _admit_unread(context, operation, request)
     with temporary_file() as file:
         body = await spool(request, file, most=operation.largest_file_bytes)
-        return await context.in_thread(functools.partial(_run, context, operation, asked(request, given, None, body)))
+        work = functools.partial(_run, context, operation, asked(request, given, None, body))
+        return await context.in_thread(work, long=True)
 
 
 async def _admit_unread(context: Context, operation: Operation, request: Request) -> None:
@@ -74,7 +76,7 @@ def _admit(context: Context, operation: Operation, request: Asked) -> None:
     """Raise `ApiError` for a caller who may not call."""
     try:
         with context.engine.begin() as connection:
-            identity.identify(connection, context.vault, operation, request)
+            identity.identify(connection, context.vault, context.keys, operation, request)
     except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
         raise _refusal(operation, error) from None
 
@@ -97,8 +99,7 @@ def _run(context: Context, operation: Operation, request: Asked) -> Response:
     try:
         if operation.limits and context.settings.http_rate_limits:
             told = _count(context, operation, request)
-        with context.engine.begin() as connection:
-            answered, hints = _work(context, connection, operation, request)
+        answered, hints = _attempt(context, operation, request) or _transaction(context, operation, request)
     except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
         response = error_response(_refusal(operation, error))
     else:
@@ -107,6 +108,28 @@ def _run(context: Context, operation: Operation, request: Asked) -> Response:
         response = _response(context, operation, answered)
     response.headers.update(told)
     return response
+
+
+def _transaction(context: Context, operation: Operation, request: Asked) -> tuple[Answer, list[Hint]]:
+    """The answer, committed."""
+    with context.engine.begin() as connection:
+        call = _called(context, connection, operation, request)
+        # what no parameter takes can't make two requests different, and nobody has checked how deep it is
+        known = {one.name: request.given[one.name] for one in operation.parameters if one.name in request.given}
+        if request.body is not None:
+            known["body"] = {"sha256": request.body.sha256}
+        answered = idempotency.once(call, known, lambda: _answer(operation, operation.work(call)))
+    return answered, call.hints
+
+
+def _attempt(context: Context, operation: Operation, request: Asked) -> tuple[Answer, list[Hint]] | None:
+    """The answer of a single statement, which spares the round trips of a transaction; None if there is none."""
+    if operation.attempt is None or idempotency.HEADER in request.headers:
+        return None
+    with context.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        call = _called(context, connection, operation, request)
+        found = operation.attempt(call)
+    return None if found is None else (_answer(operation, found), call.hints)
 
 
 def _refusal(operation: Operation, error: Exception) -> ApiError:
@@ -141,7 +164,7 @@ def _refusal(operation: Operation, error: Exception) -> ApiError:
 def _count(context: Context, operation: Operation, request: Asked) -> dict[str, str]:
     """The headers of a rate-limited call, counted and committed whatever becomes of it; raises `ApiError`."""
     with context.engine.begin() as connection:
-        caller = identity.identify(connection, context.vault, operation, request)
+        caller = identity.identify(connection, context.vault, context.keys, operation, request)
         values = check(operation.parameters, request.given)
         headers, error = rate_limits.count(
             connection, context.vault, operation, caller, values, address=request.address
@@ -152,9 +175,10 @@ def _count(context: Context, operation: Operation, request: Asked) -> dict[str, 
     return headers
 
 
-def _work(context: Context, connection: Connection, operation: Operation, request: Asked) -> tuple[Answer, list[Any]]:
-    caller = identity.identify(connection, context.vault, operation, request)
-    call = Call(
+def _called(context: Context, connection: Connection, operation: Operation, request: Asked) -> Call:
+    """The call, its caller known and its values checked; raises `ApiError`."""
+    caller = identity.identify(connection, context.vault, context.keys, operation, request)
+    return Call(
         operation=operation,
         connection=connection,
         settings=context.settings,
@@ -168,16 +192,9 @@ def _work(context: Context, connection: Connection, operation: Operation, reques
         body=request.body,
         queries=request.queries,
     )
-    # what no parameter takes can't make two requests different, and nobody has checked how deep it is
-    known = {one.name: request.given[one.name] for one in operation.parameters if one.name in request.given}
-    if request.body is not None:
-        known["body"] = {"sha256": request.body.sha256}
-    answered = idempotency.once(call, known, lambda: _answer(operation, call))
-    return answered, call.hints
 
 
-def _answer(operation: Operation, call: Call) -> Answer:
-    found = operation.work(call)
+def _answer(operation: Operation, found: Any) -> Answer:  # noqa: ANN401  an answer, or JSON
     answer = found if isinstance(found, Answer) else Answer(body=found)
     return answer if answer.status is not None else replace(answer, status=int(operation.status))
 

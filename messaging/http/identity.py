@@ -11,15 +11,16 @@ from sqlalchemy import Connection
 from messaging.http.asked import Asked
 from messaging.http.caller import Caller, identify_server, identify_user
 from messaging.http.errors import ApiError
+from messaging.http.known_keys import KnownKeys
 from messaging.http.operations import Access, Operation
 from messaging.vault import Vault
 
 
-def identify(connection: Connection, vault: Vault, operation: Operation, asked: Asked) -> Caller:
+def identify(connection: Connection, vault: Vault, keys: KnownKeys, operation: Operation, asked: Asked) -> Caller:
     """The caller, allowed to call `operation`; raises `ApiError` 401, 403 or 404."""
     if operation.access is Access.PUBLIC:
         return Caller(project_id=0)
-    project_id, project, key = identify_server(connection, asked.headers, asked.query)
+    project_id, project, key = identify_server(connection, keys, asked.headers, asked.query)
     caller = Caller(project_id=project_id, project=project, key=key)
     user = identify_user(connection, vault, caller, headers=asked.headers, sent_cookies=asked.cookies)
     caller = replace(caller, user=user)

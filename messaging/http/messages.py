@@ -17,7 +17,7 @@ from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
 from messaging.http.render_target import rendered_target
-from messaging.producer import accept
+from messaging.producer import accept, accept_at_once
 from messaging.send_request import SendRequest
 from messaging.store import message_changes, message_lists, messages, target_lists
 
@@ -29,17 +29,39 @@ _WRITE = ("messages.write",)
 
 
 def _create(call: Call, channel: Channel) -> dict[str, Any]:
+    request = _request(call, channel)
+    try:
+        accepted = accept(call.connection, call.vault, call.settings, call.project_id, request)
+    except MessagingError as error:
+        raise message_parameters.not_addressed(channel, error) or error from None
+    call.hints.extend(accepted.hints)
+    view = accepted.view or messages.view(call.connection, call.project_id, accepted.public_id)
+    return rendered_message(call.connection, view)
+
+
+def _attempt(call: Call, channel: Channel) -> dict[str, Any] | None:
+    """A message to a few, accepted in one statement; None where it takes more than that."""
+    if (channel is Channel.EMAIL and call["attachments"]) or (channel is Channel.PUSH and call["image"] is not None):
+        return None  # files are held until the message is committed
+    accepted = accept_at_once(call.connection, call.settings, call.project_id, _request(call, channel))
+    if accepted is None or accepted.view is None:
+        return None
+    call.hints.extend(accepted.hints)
+    return rendered_message(call.connection, accepted.view)
+
+
+def _request(call: Call, channel: Channel) -> SendRequest:
     given = message_parameters.content_arguments(call, channel)
-    request_more: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if channel is Channel.EMAIL:
         given["attachments"] = message_parameters.attachments(call)
-        request_more = {"cc": call["cc"], "bcc": call["bcc"]}
+        more = {"cc": call["cc"], "bcc": call["bcc"]}
     if channel is Channel.PUSH and call["image"] is not None:
         given["image"] = message_parameters.image_url(call, call["image"])
-        request_more = {"image": call["image"]}
+        more = {"image": call["image"]}
     addresses: Sequence[str] = call["emails" if channel is Channel.EMAIL else "addresses"] or ()
     require_audience(draft=call["draft"], named=[*call["topics"], *call["users"], *call["targets"], *addresses])
-    request = SendRequest(
+    return SendRequest(
         content=parse_content(channel, given),
         id=call["messageId"],
         topics=call["topics"],
@@ -51,15 +73,8 @@ def _create(call: Call, channel: Channel) -> dict[str, Any]:
         expires_at=call["expiresAt"],
         on_unknown=None if call["onUnknown"] is None else OnUnknown(call["onUnknown"]),
         lane=None if call["lane"] is None else Lane(call["lane"]),
-        **request_more,
+        **more,
     )
-    try:
-        accepted = accept(call.connection, call.vault, call.settings, call.project_id, request)
-    except MessagingError as error:
-        raise message_parameters.not_addressed(channel, error) or error from None
-    call.hints.extend(accepted.hints)
-    view = accepted.view or messages.view(call.connection, call.project_id, accepted.public_id)
-    return rendered_message(call.connection, view)
 
 
 def require_audience(*, draft: bool, named: Sequence[str]) -> None:
@@ -80,6 +95,7 @@ def require_audience(*, draft: bool, named: Sequence[str]) -> None:
     status=201,
     model="message",
     taken="message_already_exists",
+    attempt=lambda call: _attempt(call, Channel.EMAIL),
 )
 def create_email(call: Call) -> dict[str, Any]:
     """Send an email, now or at a time, or keep a draft of it."""
@@ -94,6 +110,7 @@ def create_email(call: Call) -> dict[str, Any]:
     status=201,
     model="message",
     taken="message_already_exists",
+    attempt=lambda call: _attempt(call, Channel.SMS),
 )
 def create_sms(call: Call) -> dict[str, Any]:
     """Send a text message, now or at a time, or keep a draft of it."""
@@ -108,6 +125,7 @@ def create_sms(call: Call) -> dict[str, Any]:
     status=201,
     model="message",
     taken="message_already_exists",
+    attempt=lambda call: _attempt(call, Channel.PUSH),
 )
 def create_push(call: Call) -> dict[str, Any]:
     """Send a push notification, now or at a time, or keep a draft of it."""

@@ -156,6 +156,8 @@ class Operation:
     largest_file_bytes: int = 0
     limits: tuple[Limit, ...] = ()
     """How often it may be called without an API key."""
+    attempt: Work | None = None
+    """Does the usual case in one statement, which needs no transaction around it; None leaves it to `work`."""
     hashes: bool = False
     """It hashes a password, which takes a core for a while: few of these are worked on at once."""
     keyed: bool = True
@@ -169,6 +171,13 @@ class Operation:
     def summary(self) -> str:
         """First line of the function's docstring."""
         return (self.work.__doc__ or self.name).strip().splitlines()[0]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it may take long: it moves files, reads lists, or looks at whole audiences."""
+        return (
+            self.multipart or self.listed or self.raw is not None or bool(self.files) or self.path.endswith("resolve")
+        )
 
     @property
     def places(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -16,6 +17,8 @@ from messaging.store.batches import Hint
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
+_PAUSE_S = 0.005
+"""Between two publications: an idle system publishes at once, a busy one several hints together."""
 _MOST_WAITING = 10_000
 
 
@@ -60,3 +63,4 @@ class Outbox:
                 _log.exception("Hints could not be published; the sweep will.", hints=len(hints))
             if taken[-1] is None:
                 return
+            time.sleep(_PAUSE_S)

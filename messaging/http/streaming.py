@@ -28,7 +28,7 @@ class PiecesResponse(StreamingResponse):
 
 async def _pieces(context: Context, stream: Stream) -> AsyncIterator[bytes]:
     for number in range(stream.pieces):
-        yield await context.in_thread(partial(_piece, context, stream, number))
+        yield await context.in_thread(partial(_piece, context, stream, number), long=True)
 
 
 def _piece(context: Context, stream: Stream, number: int) -> bytes:
