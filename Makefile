@@ -21,6 +21,9 @@ PROGRAM_OF_rabbitmq-server := rabbitmq-server
 # The official SDKs for JavaScript, which the tests drive; only where there is a Node to run them.
 SDKS := tests/sdk/node_modules/.installed
 
+# Tiers that start and kill whole stacks: two at once would only wait for each other.
+WHOLE_STACKS := acceptance chaos sdk
+
 .PHONY: help install install-sdks demo up test test-slow test-system test-system-packages bench clean
 
 help: ## list the targets
@@ -62,8 +65,10 @@ test: install-sdks ## ruff, mypy, import contracts, and every test that needs no
 	@$(PY) -m mypy
 	@echo "test: lint-imports"
 	@$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
-	@echo "test: pytest"
-	@$(PY) -m pytest -q
+	@echo "test: pytest, what shares no processes, two files at a time"
+	@$(PY) -m pytest -q -n 2 --dist loadfile $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
+	@echo "test: pytest, whole stacks, one test at a time"
+	@$(PY) -m pytest -q $(addprefix tests/,$(WHOLE_STACKS))
 
 test-slow: install-sdks ## the tests that take minutes
 	@$(PY) -m pytest -q -m slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,7 +212,7 @@ def test_what_is_away_is_one_line(cli: Cli, road: Road) -> None:
 def test_output_may_be_cut_short(cli: Cli, road: Road) -> None:
     """A reader that goes away (`| head`) is no error."""
     road.add_push_targets(2000)
-    command = f"{sys.executable} -m messaging.cli.main target list --limit 2000 | head -n 1"
+    command = f"{shlex.quote(sys.executable)} -m messaging.cli.main target list --limit 2000 | head -n 1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         capture_output=True,
