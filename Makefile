@@ -22,7 +22,7 @@ PROGRAM_OF_rabbitmq-server := rabbitmq-server
 SDKS := tests/sdk/node_modules/.installed
 
 # Tiers that start and kill whole stacks: two at once would only wait for each other.
-WHOLE_STACKS := acceptance chaos sdk
+WHOLE_STACKS := acceptance chaos
 
 .PHONY: help install install-sdks demo up test test-slow test-system test-system-packages bench clean
 
