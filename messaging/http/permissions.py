@@ -14,7 +14,7 @@ from messaging.http.caller import Caller
 from messaging.http.errors import ApiError
 from messaging.http.operations import Call
 from messaging.http.parameters import Refused
-from messaging.http.roles import roles_of
+from messaging.http.roles import PATTERN, roles_of
 from messaging.store.buckets import Bucket
 from messaging.store.files import FileView
 
@@ -30,11 +30,6 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}"
-_ROLE = (
-    rf"any|guests|users(?:/(?:verified|unverified))?|user:{_ID}(?:/(?:verified|unverified))?"
-    rf"|team:{_ID}(?:/{_ID})?|member:{_ID}|label:[A-Za-z0-9]{{1,36}}"
-)
 _WRITE = "write"
 _OF_FILE = (Action.READ, Action.UPDATE, Action.DELETE)
 _OF_BUCKET = (Action.CREATE, *_OF_FILE)
@@ -46,7 +41,7 @@ def grants(action: Action, caller: Caller) -> list[str]:
 
 
 def _parameter(actions: Sequence[Action], default: tuple[str, ...] | None, help: str) -> p.Parameter:  # noqa: A002
-    shape = re.compile(rf'({"|".join((*actions, _WRITE))})\("({_ROLE})"\)', re.ASCII)
+    shape = re.compile(rf'({"|".join((*actions, _WRITE))})\("({PATTERN})"\)', re.ASCII)
 
     def one(value: Any) -> str:  # noqa: ANN401  from a wire
         if not isinstance(value, str) or not shape.fullmatch(value):

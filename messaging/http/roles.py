@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from messaging.http.caller import Caller
 
+_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}"
+PATTERN = (
+    rf"any|guests|users(?:/(?:verified|unverified))?|user:{_ID}(?:/(?:verified|unverified))?"
+    rf"|team:{_ID}(?:/{_ID})?|member:{_ID}|label:[A-Za-z0-9]{{1,36}}"
+)
+"""Regular expression of a role as a topic or a permission names it."""
+
 
 def roles_of(caller: Caller) -> frozenset[str]:
     """`any`, then `guests`, or `users`, `user:ID` and `label:NAME` of the signed-in user.

@@ -7,6 +7,7 @@ from typing import Any
 
 from messaging.channel import Channel
 from messaging.http import parameters as p
+from messaging.http import roles
 from messaging.http.json_text import timestamp
 from messaging.http.list_parameters import SEARCH, TOTAL
 from messaging.http.operations import Call, Operations
@@ -19,11 +20,7 @@ operations = Operations("messaging")
 
 LONGEST_EXPIRY_S = 604_800
 
-_ROLE = re.compile(
-    r"any|guests|users(?:/(?:verified|unverified))?|user:[A-Za-z0-9][A-Za-z0-9._-]{0,35}(?:/(?:verified|unverified))?"
-    r"|team:[A-Za-z0-9][A-Za-z0-9._-]{0,35}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,35})?"
-    r"|member:[A-Za-z0-9][A-Za-z0-9._-]{0,35}|label:[A-Za-z0-9]{1,36}"
-)
+_ROLE = re.compile(roles.PATTERN)
 
 
 def _role(value: Any) -> str:  # noqa: ANN401  from a wire

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 from messaging.errors import ConflictError, NotFoundError
 from messaging.ids import check_id
 from messaging.store import file_uses, lists
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 
 LARGEST_FILE_BYTES = 25 * 1024 * 1024
 """Of one file in any bucket."""
@@ -148,10 +148,7 @@ _LIST = ListOf(
     public_id="public_id",
     search="concat_ws(' ', public_id, name, description)",
     attributes={
-        "$id": Attribute("public_id"),
-        "$createdAt": Attribute("created_at", Kind.TIME),
-        "$updatedAt": Attribute("updated_at", Kind.TIME),
-        "$sequence": Attribute("id", Kind.NUMBER),
+        **common_attributes(),
         "name": Attribute("name"),
         "description": Attribute("description"),
         "enabled": Attribute("enabled", Kind.BOOLEAN),

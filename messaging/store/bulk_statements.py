@@ -34,26 +34,18 @@ UPDATE incoming SET problem = 'Invalid `target_id`: there is no such target'
  WHERE target_id IS NOT NULL AND target IS NULL
 """
 
-_TARGET = """
+FIND_TARGETS = """
+UPDATE incoming i SET (target, channel, owner) = (
     SELECT t.id, t.channel, t.user_id FROM targets t
      WHERE t.project_id = i.project AND t.channel = :channel
-       AND coalesce(t.provider_id, 0) = coalesce(i.provider, 0) AND t.identifier = i.identifier"""
-
-_TARGET_ID = _TARGET.replace("t.id, t.channel, t.user_id", "t.id")
-
-_USER = "SELECT u.id FROM users u WHERE u.project_id = i.project AND u.public_id = i.user_id"
-
-# In the first look most rows of a new list find nothing: those are not written again. (Not by EXISTS, which the
-# planner may turn into a join, or into a hash of a whole table.)
-FIND_TARGETS = f"""
-UPDATE incoming i SET (target, channel, owner) = ({_TARGET})
- WHERE i.identifier IS NOT NULL AND i.target IS NULL AND i.problem IS NULL AND ({_TARGET_ID}) IS NOT NULL
+       AND coalesce(t.provider_id, 0) = coalesce(i.provider, 0) AND t.identifier = i.identifier)
+ WHERE i.identifier IS NOT NULL AND i.target IS NULL AND i.problem IS NULL
 """
 
-FIND_TARGETS_AND_USERS = f"""
-UPDATE incoming i SET (target, channel, owner) = ({_TARGET}), "user" = ({_USER})
- WHERE i.identifier IS NOT NULL AND i.problem IS NULL AND (i.target IS NULL OR i."user" IS NULL)
-   AND (({_TARGET_ID}) IS NOT NULL OR ({_USER}) IS NOT NULL)
+FIND_USERS = """
+UPDATE incoming i SET "user" = (
+    SELECT u.id FROM users u WHERE u.project_id = i.project AND u.public_id = i.user_id)
+ WHERE i.user_id IS NOT NULL AND i."user" IS NULL AND i.problem IS NULL
 """
 
 # An email address or a phone number is a person's: a list must not take it from one user for another.
@@ -85,11 +77,10 @@ ON CONFLICT (project_id, public_id) DO UPDATE
 # In order of their hash: the same for every import, yet neighbours in a file (dead tokens, say) end up apart.
 NEW_TARGETS = """
 INSERT INTO targets (project_id, user_id, provider_id, public_id, channel, identifier, name, address_hash)
-SELECT :project, (SELECT u.id FROM users u WHERE u.project_id = n.project AND u.public_id = n.user_id), n.provider,
-       n.new_target_id, :channel, n.identifier, '', n.hash
+SELECT :project, n."user", n.provider, n.new_target_id, :channel, n.identifier, '', n.hash
   FROM (SELECT DISTINCT ON (i.identifier, i.provider) i.* FROM incoming i
          WHERE i.problem IS NULL AND i.identifier IS NOT NULL AND i.target IS NULL
-         ORDER BY i.identifier, i.provider, (i.user_id IS NULL), i.line) n
+         ORDER BY i.identifier, i.provider, (i."user" IS NULL), i.line) n
  ORDER BY n.hash, n.provider
 ON CONFLICT (project_id, channel, coalesce(provider_id, 0), identifier) DO NOTHING
 """

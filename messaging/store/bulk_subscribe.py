@@ -174,14 +174,15 @@ def _statements(channel: Channel | None, rows: list[Incoming]) -> Iterator[str]:
         return
     column = {Channel.EMAIL: "email", Channel.SMS: "phone"}.get(channel)
     with_users = any(row.user_id is not None for row in rows)
-    find = sql.FIND_TARGETS_AND_USERS if with_users else sql.FIND_TARGETS
-    yield find
+    yield sql.FIND_TARGETS
     if with_users:
+        yield sql.FIND_USERS
         if column is not None:
             yield sql.REFUSE_ANOTHER_USERS
         yield sql.new_users(column)
+        yield sql.FIND_USERS
     yield sql.NEW_TARGETS
-    yield find
+    yield sql.FIND_TARGETS
     if with_users:
         if column is not None:
             yield sql.REFUSE_ANOTHER_USERS

@@ -20,7 +20,7 @@ from messaging.message import Attachment
 from messaging.store import buckets, file_chunks, file_uses, lists
 from messaging.store.buckets import LARGEST_FILE_BYTES as LARGEST_BYTES
 from messaging.store.buckets import Bucket
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 
 _COLUMNS = (
     "id AS number, public_id, (SELECT b.public_id FROM buckets b WHERE b.id = files.bucket_id) AS bucket, name,"
@@ -204,10 +204,7 @@ _LIST = ListOf(
     public_id="public_id",
     search="concat_ws(' ', public_id, name)",
     attributes={
-        "$id": Attribute("public_id"),
-        "$createdAt": Attribute("created_at", Kind.TIME),
-        "$updatedAt": Attribute("updated_at", Kind.TIME),
-        "$sequence": Attribute("id", Kind.NUMBER),
+        **common_attributes(),
         "name": Attribute("name"),
         "signature": Attribute("coalesce(encode(md5, 'hex'), '')"),
         "mimeType": Attribute("content_type"),

@@ -48,6 +48,16 @@ class Attribute:
     kind: Kind = Kind.TEXT
 
 
+def common_attributes(alias: str = "") -> dict[str, Attribute]:
+    """What every list can be asked by: id, times and order of creation; `alias` is its table's in SQL, with the dot."""
+    return {
+        "$id": Attribute(f"{alias}public_id"),
+        "$createdAt": Attribute(f"{alias}created_at", Kind.TIME),
+        "$updatedAt": Attribute(f"{alias}updated_at", Kind.TIME),
+        "$sequence": Attribute(f"{alias}id", Kind.NUMBER),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListOf:
     """A list that can be asked for: where its rows come from and by what they are found."""

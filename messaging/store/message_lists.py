@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from messaging.status import WIRE_STATUS, DeliveryStatus
 from messaging.store import lists, messages
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.store.messages import MessageView
 
 MOST_ERRORS = 100
@@ -33,10 +33,7 @@ _LIST = ListOf(
         " m.content ->> 'content', m.content ->> 'body')"
     ),
     attributes={
-        "$id": Attribute("m.public_id"),
-        "$createdAt": Attribute("m.created_at", Kind.TIME),
-        "$updatedAt": Attribute("m.updated_at", Kind.TIME),
-        "$sequence": Attribute("m.id", Kind.NUMBER),
+        **common_attributes("m."),
         "scheduledAt": Attribute("m.scheduled_at", Kind.TIME),
         "deliveredAt": Attribute("CASE WHEN m.month IS NOT NULL THEN m.finished_at END", Kind.TIME),
         "deliveredTotal": Attribute(_DELIVERED, Kind.NUMBER),

@@ -16,7 +16,7 @@ from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
 from messaging.store import lists, provider_fields
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.vault import Vault
 
 LONGEST_NAME = 128
@@ -258,10 +258,7 @@ _LIST = ListOf(
     public_id="public_id",
     search="concat_ws(' ', public_id, name, kind, channel)",
     attributes={
-        "$id": Attribute("public_id"),
-        "$createdAt": Attribute("created_at", Kind.TIME),
-        "$updatedAt": Attribute("updated_at", Kind.TIME),
-        "$sequence": Attribute("id", Kind.NUMBER),
+        **common_attributes(),
         "name": Attribute("name"),
         "provider": Attribute("kind"),
         "type": Attribute("channel"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from messaging.store import lists, targets
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.store.targets import TargetView
 
 
@@ -32,10 +32,7 @@ _LIST = ListOf(
     public_id="t.public_id",
     search="concat_ws(' ', t.public_id, t.identifier, t.name)",
     attributes={
-        "$id": Attribute("t.public_id"),
-        "$createdAt": Attribute("t.created_at", Kind.TIME),
-        "$updatedAt": Attribute("t.updated_at", Kind.TIME),
-        "$sequence": Attribute("t.id", Kind.NUMBER),
+        **common_attributes("t."),
         "userId": Attribute("u.public_id"),
         "providerId": Attribute("p.public_id"),
         "providerType": Attribute("t.channel"),

@@ -12,7 +12,7 @@ from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
 from messaging.store import lists
-from messaging.store.lists import Attribute, Kind, ListOf, Wanted
+from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 
 LONGEST_NAME = 128
 MOST_ROLES = 100
@@ -148,10 +148,7 @@ _LIST = ListOf(
     public_id="public_id",
     search="concat_ws(' ', public_id, name, description)",
     attributes={
-        "$id": Attribute("public_id"),
-        "$createdAt": Attribute("created_at", Kind.TIME),
-        "$updatedAt": Attribute("updated_at", Kind.TIME),
-        "$sequence": Attribute("id", Kind.NUMBER),
+        **common_attributes(),
         "name": Attribute("name"),
         "description": Attribute("description"),
         "emailTotal": _total(Channel.EMAIL),
