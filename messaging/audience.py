@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from messaging.channel import Channel, Role
 from messaging.errors import InvalidArgumentError, NotFoundError
 from messaging.send_request import SendRequest
-from messaging.store import targets, topics, users
+from messaging.store import addresses, targets, topics, users
 from messaging.store.expand import Audience
 from messaging.vault import Vault
 
@@ -24,12 +24,12 @@ def resolve_audience(connection: Connection, vault: Vault, project_id: int, requ
     topic_ids = _all("topic", request.topics, topics.resolve(connection, project_id, request.topics))
     user_ids = _all("user", request.users, users.resolve(connection, project_id, request.users))
     target_ids = _targets(connection, project_id, "targets", request.targets, channel)
-    target_ids += targets.ensure_addresses(connection, vault, project_id, channel, request.addresses)
+    target_ids += addresses.ensure_addresses(connection, vault, project_id, channel, request.addresses)
     copies: dict[Role, list[int]] = {}
     for role, given in ((Role.CC, request.cc), (Role.BCC, request.bcc)):
         raw = [value for value in given if "@" in value]
         ids = _targets(connection, project_id, role, [value for value in given if "@" not in value], channel)
-        copies[role] = ids + targets.ensure_addresses(connection, vault, project_id, channel, raw)
+        copies[role] = ids + addresses.ensure_addresses(connection, vault, project_id, channel, raw)
     return Audience(
         channel=channel,
         topic_ids=topic_ids,

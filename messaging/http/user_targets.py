@@ -15,7 +15,7 @@ from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_target import rendered_target
 from messaging.http.users import USER_ID
-from messaging.store import providers, target_lists, targets, users
+from messaging.store import addresses, providers, target_lists, targets, users
 from messaging.store.targets import TargetView
 
 operations = Operations("users")
@@ -167,7 +167,7 @@ def _normalised(channel: Channel, identifier: str) -> str:
 
 
 def _refuse_taken(call: Call, channel: Channel, address: str, *, but: int | None) -> None:
-    owners = targets.users_of(call.connection, call.project_id, channel, address)
+    owners = addresses.users_of(call.connection, call.project_id, channel, address)
     if owners - {but}:
         raise ConflictError(
             "A user of this project has a target for that address already. Update that target, or delete it first."

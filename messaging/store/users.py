@@ -14,7 +14,7 @@ from messaging.address import normalise
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import lists, targets
+from messaging.store import addresses, lists
 from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.vault import Vault
 
@@ -258,17 +258,17 @@ def _set_address(
     old: str | None = connection.execute(
         text(f"SELECT {column} FROM users WHERE id = :id FOR UPDATE"), {"id": user}
     ).scalar_one()
-    taken = targets.owner_of(connection, project_id, channel, identifier)
+    taken = addresses.owner_of(connection, project_id, channel, identifier)
     if taken is not None and taken.user is not None and taken.user != user:
         raise ConflictError(
             f"The {column} {identifier} belongs to another user. Remove it there first, or use another address."
         )
     if old is not None and old != identifier:
         if taken is None:
-            targets.replace_address(connection, vault, user=user, channel=channel, old=old, new=identifier)
+            addresses.replace_address(connection, vault, user=user, channel=channel, old=old, new=identifier)
         else:
-            targets.drop_address(connection, user=user, channel=channel, identifier=old)
-    targets.register(connection, vault, project_id, user=user, channel=channel, identifier=identifier)
+            addresses.drop_address(connection, user=user, channel=channel, identifier=old)
+    addresses.register(connection, vault, project_id, user=user, channel=channel, identifier=identifier)
     connection.execute(
         text(
             f"UPDATE users SET {column} = :address, updated_at = now(),"
@@ -282,7 +282,7 @@ def _clear_address(connection: Connection, user: int, channel: Channel) -> None:
     column = _COLUMN[channel]
     old = connection.execute(text(f"SELECT {column} FROM users WHERE id = :id FOR UPDATE"), {"id": user}).scalar_one()
     if old is not None:
-        targets.drop_address(connection, user=user, channel=channel, identifier=old)
+        addresses.drop_address(connection, user=user, channel=channel, identifier=old)
         connection.execute(
             text(f"UPDATE users SET {column} = NULL, {column}_verified = false, updated_at = now() WHERE id = :id"),
             {"id": user},

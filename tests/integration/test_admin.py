@@ -14,6 +14,7 @@ from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError,
 from messaging.local.bootstrap import first_project
 from messaging.message import Attachment
 from messaging.store import (
+    addresses,
     api_keys,
     buckets,
     files,
@@ -116,7 +117,7 @@ class TestUsers:
 
     def test_a_raw_address_becomes_its_user_s(self, connection: Connection, project: int) -> None:
         """An address written to before it had a user becomes the user's: one address, one target."""
-        (number,) = targets.ensure_addresses(connection, VAULT, project, EMAIL, ["a@example.com"])
+        (number,) = addresses.ensure_addresses(connection, VAULT, project, EMAIL, ["a@example.com"])
         users.create(connection, VAULT, project, user_id="ada", email="a@example.com")
         (target,) = targets.page(connection, project)
         assert targets.find(connection, project, target.id) == number
@@ -217,11 +218,11 @@ class TestTargets:
 
     def test_raw_addresses_become_targets_without_a_user(self, connection: Connection, project: int) -> None:
         """Raw addresses become targets once each, in the order given, whatever their spelling."""
-        numbers = targets.ensure_addresses(
+        numbers = addresses.ensure_addresses(
             connection, VAULT, project, EMAIL, ["b@example.com", "a@example.com", "b@EXAMPLE.com"]
         )
         assert len(numbers) == 2
-        assert numbers == targets.ensure_addresses(
+        assert numbers == addresses.ensure_addresses(
             connection, VAULT, project, EMAIL, ["b@example.com", "a@example.com"]
         )
         assert {target.user_id for target in targets.page(connection, project)} == {None}
@@ -357,7 +358,7 @@ class TestTopics:
     def test_a_topic_counts_its_subscribers(self, connection: Connection, project: int) -> None:
         """A topic says how many subscribers it has by channel; who leaves is not counted."""
         topics.create(connection, project, topic_id="news", name="News", subscribe=["any"])
-        targets.ensure_addresses(connection, VAULT, project, EMAIL, ["a@example.com", "b@example.com"])
+        addresses.ensure_addresses(connection, VAULT, project, EMAIL, ["a@example.com", "b@example.com"])
         ids = [target.id for target in targets.page(connection, project)]
         assert subscribers.subscribe(connection, project, "news", ids) == 2
         assert subscribers.subscribe(connection, project, "news", ids) == 0

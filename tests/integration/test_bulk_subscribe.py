@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from messaging.channel import Channel
-from messaging.store import providers, subscribers, targets, topics, users
+from messaging.store import addresses, providers, subscribers, targets, topics, users
 from messaging.store.bulk_rows import BulkRow
 from messaging.store.bulk_subscribe import BulkProgress, BulkResult, bulk_subscribe
 from tests.integration.road import Road
@@ -154,7 +154,7 @@ def test_rows_may_name_targets_and_providers(importing: Importing) -> None:
     with road.engine.begin() as connection:
         assert topics.get(connection, road.project_id, "news").totals == {PUSH: 1, EMAIL: 0, SMS: 1}
         number = providers.find(connection, road.project_id, "ios")
-        assert targets.owner_of(connection, road.project_id, PUSH, "ab" * 32, provider=number) is not None
+        assert addresses.owner_of(connection, road.project_id, PUSH, "ab" * 32, provider=number) is not None
 
 
 def test_an_interrupted_import_can_be_repeated(importing: Importing) -> None:
