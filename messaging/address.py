@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from messaging.catalog import KINDS
@@ -19,6 +20,8 @@ _PLAIN_EMAIL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _SURELY_SHORT = 64
+_LONGEST_E164 = 16
+"""`+` and 15 digits (ITU-T E.164 §6.2); libphonenumber knows of longer ones."""
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){4,}", re.ASCII)
 
 
@@ -58,7 +61,9 @@ def normalise_email(address: str, *, argument: str = "email") -> str:
 def normalise_phone(number: str, *, argument: str = "phone") -> str:
     """`number` in E.164, e.g. `+493012345678`; it must carry its country code and be possible there.
 
-    Possible, not assigned: a numbering plan's newest ranges are not in any table (libphonenumber's FAQ).
+    Possible, not assigned: a numbering plan's newest ranges are not in any table (libphonenumber's FAQ). Refused as
+    well: what can be dialled within its own area only, an extension (a text would go to the exchange), and more than
+    the 15 digits of E.164.
     """
     import phonenumbers  # noqa: PLC0415  takes a tenth of a second to import
 
@@ -66,28 +71,49 @@ def normalise_phone(number: str, *, argument: str = "phone") -> str:
         parsed = phonenumbers.parse(number.strip(), None)
     except phonenumbers.NumberParseException:
         parsed = None
-    if parsed is None or not phonenumbers.is_possible_number(parsed):
-        raise InvalidArgumentError(
-            argument,
-            f"'{_shortened(number)}' is no possible phone number; write it with its country code, e.g. +4930123456",
-        )
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    possible = phonenumbers.ValidationResult.IS_POSSIBLE
+    if parsed is not None and not parsed.extension and phonenumbers.is_possible_number_with_reason(parsed) == possible:
+        normal = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+        if len(normal) <= _LONGEST_E164:
+            return normal
+    raise InvalidArgumentError(
+        argument,
+        f"'{_shortened(number)}' is no possible phone number; write it with its country code, e.g. +4930123456",
+    )
 
 
 def normalise_token(token: str, *, provider_kind: str | None = None, argument: str = "identifier") -> str:
     """A push token: not empty, at most 4,096 characters, no whitespace; as its provider kind has them."""
     if not token:
         raise InvalidArgumentError(argument, "a push token is not empty")
+    kind = KINDS.get(provider_kind or "")
+    if kind is not None and kind.address_format == "subscription":
+        token = _subscription(token, argument)
     if len(token) > LONGEST_TOKEN:
         raise InvalidArgumentError(argument, f"a push token has at most {LONGEST_TOKEN} characters, not {len(token)}")
     if _UNPRINTABLE.search(token):
         raise InvalidArgumentError(argument, "a push token has no whitespace and no control characters")
-    kind = KINDS.get(provider_kind or "")
     if kind is not None and kind.address_format == "hex":
         if not _HEX.fullmatch(token):
             raise InvalidArgumentError(argument, f"a device token of {kind.title} is hexadecimal, two digits a byte")
         return token.lower()
     return token
+
+
+def _subscription(text: str, argument: str) -> str:
+    """A browser's push subscription in one spelling, so that one is one target: compact JSON, without its end."""
+    try:
+        said = json.loads(text)
+        found = {"endpoint": said["endpoint"], "keys": {name: said["keys"][name] for name in ("p256dh", "auth")}}
+        right = all(isinstance(value, str) and value for value in (found["endpoint"], *found["keys"].values()))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        right = False
+    if not right:
+        raise InvalidArgumentError(
+            argument,
+            'a browser\'s address is its PushSubscription as JSON: {"endpoint": …, "keys": {"p256dh": …, "auth": …}}',
+        )
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
 
 def _shortened(address: str) -> str:

@@ -58,5 +58,3 @@ def _targets(
         if target.channel is not channel:
             raise InvalidArgumentError(argument, f"target '{public_id}' is {target.channel}; the message is {channel}")
     return sorted({target.id for target in found.values()})
-
-

@@ -58,6 +58,12 @@ class Outcome:
     """The provider's own delay in seconds, where it named one."""
     dead_since: datetime | None = None
     """Since when the address is dead; a target registered after that is not retired."""
+    one_route: bool = False
+    """With `STOP_PROVIDER`: the account can't reach that country or network, and works otherwise. It is not stopped;
+    another account may reach it."""
+    outage: bool = False
+    """The provider as such failed (no connection, 5xx, no answer), whoever the recipient: many of them in a row
+    open the account's circuit breaker."""
 
 
 ACCEPTED = Outcome(Action.ACCEPTED)

@@ -108,6 +108,7 @@ def accept_at_once(
     if (
         any(more)
         or request.idempotency_key is not None
+        or request.fixed_provider is not None
         or not 0 < named < settings.small_audience
         or settings.task_size is not None
     ):
@@ -157,7 +158,7 @@ def _prepare(connection: Connection, vault: Vault, settings: Settings, project_i
     audience = resolve_audience(connection, vault, project_id, request)
     state, failure = _first_state(request, scheduled_at), None
     channel = request.content.channel
-    routing = routes.routes(connection, project_id, channel, task_size=settings.task_size)
+    routing = routes.routes(connection, project_id, channel, task_size=settings.task_size, only=request.fixed_provider)
     named, reachable = count_audience(connection, audience, limit=settings.small_audience)
     small = named < settings.small_audience
     if state is MessageState.PROCESSING:
@@ -177,6 +178,7 @@ def _prepare(connection: Connection, vault: Vault, settings: Settings, project_i
         expires_in_s=_expires_in_s(settings, channel, lane),
         expires_at=request.expires_at,
         failure=failure,
+        fixed_provider=request.fixed_provider,
     )
     return _Ready(new=new, routing=routing, small=small)
 

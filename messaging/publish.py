@@ -98,9 +98,7 @@ class Publisher:
 
     def _send(self, hint: Hint, producer: Any) -> None:  # noqa: ANN401  kombu's Producer has no types
         """As `Celery.send_task` would, from a message made once: what it does besides sending costs more than that."""
-        name, argument = (
-            (TaskName.DELIVER, str(hint.batch)) if hint.batch is not None else (TaskName.FANOUT, hint.message_id)
-        )
+        name, arguments = _task_of(hint)
         made = self._made.get(name)
         if made is None:
             made = self._made[name] = self._app.amqp.as_task_v2("", name, args=(), kwargs={}, ignore_result=True)
@@ -109,11 +107,11 @@ class Publisher:
             "id": task_id,
             "root_id": task_id,
             "shadow": hint.shadow,
-            "argsrepr": f"({argument})",
+            "argsrepr": f"({', '.join(map(str, arguments))})",
             "kwargsrepr": "{}",
         }
         producer.publish(
-            ((argument,), *made.body[1:]),
+            (arguments, *made.body[1:]),
             exchange="",  # straight to the queue: over Redis, an exchange is looked up there for each message
             routing_key=hint.queue,
             declare=[self._queues[hint.queue]],
@@ -132,6 +130,12 @@ class Publisher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _task_of(hint: Hint) -> tuple[TaskName, tuple[object, ...]]:
+    if hint.task is not None:
+        return hint.task, () if hint.argument is None else (hint.argument,)
+    return (TaskName.DELIVER, (str(hint.batch),)) if hint.batch is not None else (TaskName.FANOUT, (hint.message_id,))
 
 
 def _depth(connection: Any, queue: Queue) -> int:  # noqa: ANN401  kombu's Connection has no types

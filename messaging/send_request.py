@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,9 @@ class SendRequest:
     draft: bool = False
     allow_past_schedule: bool = False
     """A time that has passed means now (a Celery `eta` that was late), not an error."""
+    fixed_provider: int | None = field(default=None, repr=False)
+    """Number of the one provider that may carry it, for a test of an account. Nothing a caller says, so no part of
+    the body's hash."""
 
 
 def body_hash(request: SendRequest) -> bytes:

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         description="https://… under which devices reach the API, for the images of push messages",
     )
 
+    callback_url: str | None = Field(
+        None,
+        pattern=r"^(?:https://[^\s/?#@]+|http://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?)(?:/[^\s?#]*)?$",
+        description="https://… under which providers' receipts and readers' unsubscribe links reach the API, where"
+        " that is not public_url (http:// on this machine, for tests)",
+    )
+
     endpoints: Mapping[str, str] = Field(
         default_factory=dict, description="base addresses replacing providers' own, by kind"
     )
@@ -121,6 +128,16 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database address with the driver SQLAlchemy needs."""
         return sqlalchemy_url(self.database_url.get_secret_value())
+
+    @property
+    def outside_url(self) -> str | None:
+        """Where this API is reached from outside, without a path of ours; None where nobody said."""
+        url = self.callback_url or self.public_url
+        return None if url is None else url.rstrip("/").removesuffix("/v1")
+
+    def receipts_url(self, key: str) -> str | None:
+        """The address an account with that receipt key reports to; None where nobody said how we are reached."""
+        return None if self.outside_url is None else f"{self.outside_url}/v1/receipts/{key}"
 
     @property
     def pacing_url(self) -> str | None:

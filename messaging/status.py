@@ -51,8 +51,12 @@ SETTLED = frozenset(DeliveryStatus) - OPEN
 _S = DeliveryStatus
 MOVES: Mapping[DeliveryStatus, frozenset[DeliveryStatus]] = {
     _S.QUEUED: frozenset({_S.SENDING, _S.FAILED, _S.EXPIRED, _S.CANCELLED, _S.SUPPRESSED}),
-    _S.SENDING: frozenset({_S.ACCEPTED, _S.FAILED, _S.UNKNOWN, _S.RETRYING, _S.EXPIRED, _S.SUPPRESSED}),
-    _S.RETRYING: frozenset({_S.SENDING, _S.FAILED, _S.UNKNOWN, _S.EXPIRED, _S.CANCELLED, _S.SUPPRESSED}),
+    # delivered: a receipt that overtook our own record of the sending
+    _S.SENDING: frozenset({_S.ACCEPTED, _S.DELIVERED, _S.FAILED, _S.UNKNOWN, _S.RETRYING, _S.EXPIRED, _S.SUPPRESSED}),
+    # accepted, delivered: a receipt of an attempt whose outcome was unknown; it is not sent again
+    _S.RETRYING: frozenset(
+        {_S.SENDING, _S.ACCEPTED, _S.DELIVERED, _S.FAILED, _S.UNKNOWN, _S.EXPIRED, _S.CANCELLED, _S.SUPPRESSED}
+    ),
     # a receipt: arrived, or bounced after the provider had taken it
     _S.ACCEPTED: frozenset({_S.DELIVERED, _S.FAILED}),
     _S.DELIVERED: frozenset(),

@@ -32,6 +32,7 @@ class Vault:
         """Signs the tokens (JWT) that speak for a user."""
         self._counter_key = _derive(secret, b"messaging rate limits")
         self._link_key = _derive(secret, b"messaging file links")
+        self._unsubscribe_key = _derive(secret, b"messaging unsubscribe links")
         self._request_key = _derive(secret, b"messaging repeated requests")
 
     def seal(self, value: object) -> bytes:
@@ -61,6 +62,10 @@ class Vault:
     def request_mac(self, said: bytes) -> bytes:
         """HMAC-SHA256 by which a repeated request is known; a password in it can't be guessed from this."""
         return hmac.digest(self._request_key, said, hashlib.sha256)
+
+    def unsubscribe_mac(self, said: bytes) -> bytes:
+        """HMAC-SHA256 of what an unsubscribe link names."""
+        return hmac.digest(self._unsubscribe_key, said, hashlib.sha256)
 
     def link_mac(self, said: bytes) -> bytes:
         """HMAC-SHA256 of what a link to a file says, so that nobody else can write one."""

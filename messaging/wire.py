@@ -19,6 +19,8 @@ class TaskName(StrEnum):
     DELIVER = "messaging.deliver"
     SWEEP = "messaging.sweep"
     HOUSEKEEPING = "messaging.housekeeping"
+    RECEIPTS = "messaging.receipts"
+    CHECK = "messaging.check"
 
 
 SEND_TASK = {
@@ -37,6 +39,7 @@ class Queue(StrEnum):
     FANOUT = "messaging.fanout"
     FANOUT_HIGH = "messaging.fanout.high"
     SWEEP = "messaging.sweep"
+    RECEIPTS = "messaging.receipts"
     PUSH = "messaging.push"
     PUSH_HIGH = "messaging.push.high"
     EMAIL = "messaging.email"

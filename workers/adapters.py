@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
-from messaging.catalog import KINDS, kind_of
+from messaging.catalog import OURS, kind_of
 from messaging.settings import Settings
 from messaging.store.providers import ProviderAccount
 from workers.providers.base import Account, Adapter, Context, TokenStore
@@ -42,13 +43,14 @@ class Adapters:
 
     def _opened(self, account: ProviderAccount) -> Adapter:
         kind = kind_of(account.kind)
-        module = _module_of(kind.name)
+        module = module_of(kind.name)
         context = Context(
             tokens=self._tokens,
             endpoints={name.lower(): url for name, url in self._settings.endpoints.items()},
             ca_file=self._settings.ca_file,
             connections=kind.connections,
             concurrency=kind.concurrency,
+            receipts_url=self._settings.receipts_url(account.receipt_key),
         )
         return cast(
             "Adapter",
@@ -70,9 +72,11 @@ class Adapters:
         self._open.clear()
 
 
-def _module_of(kind: str) -> Any:  # noqa: ANN401  a module
-    if kind in KINDS:
-        return import_module(f"workers.providers.{kind}")
+@cache
+def module_of(kind: str) -> Any:  # noqa: ANN401  a module
+    """The adapter's module; raises `LookupError` for a kind nobody brings."""
+    if kind in OURS:  # a package can't take the place of one of ours, and get its credentials
+        return import_module(f"workers.providers.{OURS[kind].module}")
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=kind):
         return entry.load()
     raise LookupError(f"No adapter for provider kind '{kind}'. Install the package that brings it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from celery import Celery
@@ -17,6 +18,7 @@ settings = Settings.load()
 _SWITCH_S = 0.001
 
 app = Celery("messaging", include=["workers.tasks"])
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes every address it calls, query and all
 app.conf.update(broker_settings(settings))
 app.conf.update(
     result_backend=None if settings.result_backend_url is None else settings.result_backend_url.get_secret_value(),
@@ -26,6 +28,9 @@ app.conf.update(
     worker_prefetch_multiplier=2,
     worker_eta_task_limit=1000,
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    # raising the count again asks RabbitMQ, in the thread where a task ended (celery 5.7, worker/consumer/consumer.py):
+    # in a pool of threads it reads the socket beside the event loop, and both wait for ever
+    worker_enable_prefetch_count_reduction=False,
     worker_soft_shutdown_timeout=20,
     worker_enable_soft_shutdown_on_idle=True,
     worker_max_tasks_per_child=20_000,
@@ -37,6 +42,7 @@ app.conf.update(
     task_routes={
         TaskName.SWEEP: {"queue": Queue.SWEEP},
         TaskName.HOUSEKEEPING: {"queue": Queue.SWEEP},
+        TaskName.RECEIPTS: {"queue": Queue.RECEIPTS},
         TaskName.CANCEL: {"queue": Queue.INTAKE_HIGH},
     },
     beat_schedule={

@@ -12,10 +12,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from messaging.channel import Lane
+from messaging.outcome import Action
+from messaging.receipt import Event
 from messaging.status import MessageState
-from messaging.store import batches, dead_targets, ledger, providers
+from messaging.store import batches, dead_targets, ledger, provider_ids, provider_stops, suppressions
 from messaging.store.batches import Lease, LeaseLostError
 from messaging.store.ledger import Window
+from messaging.store.suppressions import Scope
 from workers.pipeline import Answered
 
 _log = structlog.get_logger(__name__)
@@ -42,13 +45,17 @@ class DatabaseBook:
     engine: Engine
     owned: Lease
     lease_s: float
+    on_trial: bool = False
+    """The account is stopped, and this run finds out whether it works again."""
+    finds_by_id: bool = False
+    """The provider's receipts name its own message id only."""
 
     async def claim(self, *, after: int, window: int) -> Window | None:
         """See `Book.claim`. None too while the database is away: what is in flight comes first."""
 
         def work(connection: Connection) -> Window | None:
             held = batches.hold(connection, self.owned, lease_s=self.lease_s)
-            if held.expired or held.state is not MessageState.PROCESSING:
+            if held.expired or held.state is not MessageState.PROCESSING or (held.is_down and not self.on_trial):
                 return None
             return ledger.claim(connection, self.owned, after=after, window=window, bulk=self.owned.lane is Lane.BULK)
 
@@ -62,22 +69,9 @@ class DatabaseBook:
 
     async def record(self, answered: Answered) -> None:
         """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
-
-        def work(connection: Connection) -> None:
-            batches.hold(connection, self.owned, lease_s=self.lease_s)
-            ledger.record(connection, self.owned, answered.verdicts)
-            if answered.dead:
-                dead_targets.mark(connection, self.owned, answered.dead)
-            for target_id, code in answered.suppressed:
-                dead_targets.suppress(connection, [target_id], reason=code)
-            if answered.withdraw:
-                reason = "It called most addresses dead: check its certificate or key, environment and app id."
-                waiting = dead_targets.withdraw(connection, self.owned.provider_id, reason=reason)
-                _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason, waiting=waiting)
-
         for pause_s in (*_PATIENCE, None):
             try:
-                await in_transaction(self.engine, work)
+                await in_transaction(self.engine, lambda connection: self._write(connection, answered))
             except LeaseLostError:
                 await self._keep_late(answered)
                 raise
@@ -88,6 +82,21 @@ class DatabaseBook:
                 await asyncio.sleep(pause_s)
             else:
                 return
+
+    def _write(self, connection: Connection, answered: Answered) -> None:
+        batches.hold(connection, self.owned, lease_s=self.lease_s)
+        ledger.record(connection, self.owned, answered.verdicts)
+        if self.finds_by_id:
+            provider_ids.keep(connection, self.owned, answered.verdicts)
+        if answered.dead:
+            dead_targets.mark(connection, self.owned, answered.dead)
+        for target_id, code in answered.suppressed:
+            reason = f"{Event.UNSUBSCRIBED} {code}".strip()
+            suppressions.add_targets(connection, [target_id], scope=Scope.EVERYTHING, reason=reason)
+        if answered.withdraw:
+            reason = "It called most addresses dead: check its certificate or key, environment and app id."
+            waiting = dead_targets.withdraw(connection, self.owned.provider_id, reason=reason)
+            _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason, waiting=waiting)
 
     async def _keep_late(self, answered: Answered) -> None:
         settled = await in_transaction(
@@ -100,12 +109,15 @@ class DatabaseBook:
             settled=settled,
         )
 
-    async def stop_provider(self, reason: str) -> None:
-        """See `Book.stop_provider`."""
-        first = await in_transaction(
-            self.engine, lambda connection: providers.stop(connection, self.owned.provider_id, reason)
-        )
-        if first:
+    async def stop_provider(self, reason: str, action: Action | None) -> None:
+        """See `Book.stop_provider`. A trial that failed makes the pause longer."""
+
+        def work(connection: Connection) -> bool:
+            return provider_stops.stop_for(
+                connection, self.owned.provider_id, reason, action=action, again=self.on_trial
+            )
+
+        if await in_transaction(self.engine, work):
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason)
 
     async def renew(self) -> None:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from messaging import unsubscribe_links
 from messaging.catalog import kind_of
 from messaging.channel import Lane, OnUnknown
 from messaging.errors import ContentError
 from messaging.ids import delivery_tag_prefix, delivery_uuid
+from messaging.outcome import Action
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, ledger, outgoing, providers
-from messaging.store.batches import BatchRef, Lease, LeaseLostError
+from messaging.store import batches, failover, ledger, outgoing, provider_stops, providers
+from messaging.store.batches import BatchRef, Hint, Lease, LeaseLostError, Released
+from messaging.store.failover import Moved
 from messaging.store.ledger import Claimed
 from messaging.store.outgoing import OutgoingMessage
 from messaging.store.providers import ProviderAccount
 from messaging.vault import Vault
 from workers.adapters import Adapters
 from workers.book import DatabaseBook, in_transaction
+from workers.health import Health
+from workers.pace import Pace
 from workers.pacing import Pacer
-from workers.pipeline import Pipeline, Plan
+from workers.pipeline import Ending, Pipeline, Plan
 from workers.providers.base import Adapter, Outgoing, Recipient
 from workers.retry import RetryPolicy
+from workers.seats import NO_SEAT_S, Seats
 
 _log = structlog.get_logger(__name__)
 _K = TypeVar("_K")
@@ -36,6 +44,9 @@ _V = TypeVar("_V")
 _MESSAGES_KEPT = 8
 """Rendered messages a process remembers: batches of one message come in a row."""
 _STOPPED_S = 30.0
+_NOT_YET_S = 5.0
+"""Another worker finds out whether the account works again."""
+_LONG_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,22 @@ class _Opened:
 class Deliverer:
     """Delivers batches, one call each; calls may overlap."""
 
-    def __init__(self, engine: Engine, vault: Vault, settings: Settings, pacer: Pacer, adapters: Adapters) -> None:
+    def __init__(  # noqa: PLR0917  what delivering takes
+        self,
+        engine: Engine,
+        vault: Vault,
+        settings: Settings,
+        pacer: Pacer,
+        adapters: Adapters,
+        publish: Callable[[Sequence[Hint]], bool],
+    ) -> None:
         self._engine = engine
         self._vault = vault
         self._settings = settings
         self._pacer = pacer
         self._adapters = adapters
+        self._publish = publish
+        self._health: dict[int, Health] = {}
         self._messages: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._prepared: OrderedDict[tuple[int, Adapter], object] = OrderedDict()
 
@@ -88,25 +109,75 @@ class Deliverer:
 
     async def _deliver(self, opened: _Opened) -> str:
         owned, account = opened.lease, opened.account
-        if not account.enabled or account.stopped_reason is not None:
+        on_trial = await self._may_try(account)
+        book = DatabaseBook(
+            self._engine, owned, self._settings.lease_s, on_trial, finds_by_id=kind_of(account.kind).finds_by_id
+        )
+        if not account.enabled or (account.stopped_reason is not None and not on_trial):
             reason = account.stopped_reason or "disabled"
-            return await self._give_back(owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})")
+            wait_s = _NOT_YET_S if account.on_trial else _STOPPED_S
+            return await self._give_back(
+                owned, wait_s, f"provider '{account.public_id}' ({reason})", fail_over=not account.on_trial
+            )
         try:
             adapter = self._adapters.get(account)
         except Exception as error:  # noqa: BLE001  credentials of any kind may fail in any way
             reason = f"Its credentials can't be used: {error}"
-            await DatabaseBook(self._engine, owned, self._settings.lease_s).stop_provider(reason)
-            return await self._give_back(owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})")
+            await book.stop_provider(reason, Action.STOP_PROVIDER)
+            return await self._give_back(
+                owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})", fail_over=True
+            )
         try:
             prepared = await self._prepare(adapter, opened.message)
         except ContentError as error:
             return await self._fail_all(owned, error)
-        plan = self._plan(opened)
-        book = DatabaseBook(self._engine, owned, self._settings.lease_s)
-        ending = await Pipeline(plan, book, adapter, prepared, self._pacer).run()
+        seats = await self._take_seats(opened)
+        if seats is not None and not seats.count:
+            return await self._give_back(owned, NO_SEAT_S, "its turn: the provider has as many requests as it may have")
+        plan = self._plan(opened, seats, on_trial=on_trial)
+        health = self._health.setdefault(account.id, Health())
+        try:
+            ending = await Pipeline(plan, book, adapter, prepared, self._pacer, health, seats).run()
+        finally:
+            if seats is not None:
+                await seats.leave()
+        if on_trial:
+            await self._judge_trial(account, ending)
         if ending.lost:
             return f"lease lost after {ending.sent}"
-        return f"{ending.sent} sent, " + await self._give_back(owned, ending.wait_s, ending.waiting_for)
+        return f"{ending.sent} sent, " + await self._give_back(
+            owned, ending.wait_s, ending.waiting_for, fail_over=_should_move(ending, owned.lane)
+        )
+
+    async def _take_seats(self, opened: _Opened) -> Seats | None:
+        """Some of the requests the account may have in flight over all workers; None where that is not limited."""
+        most = opened.account.limits.concurrency
+        if most is None:
+            return None
+        owned, kind = opened.lease, kind_of(opened.account.kind)
+        holder, for_s = f"{owned.ref}:{owned.claim}", self._settings.lease_s
+        seats = Seats(pacer=self._pacer, provider_id=owned.provider_id, most=most, holder=holder, for_s=for_s)
+        requests = -(-owned.open // kind.request_size)
+        await seats.take(max(1, min(kind.concurrency, requests)), high=owned.lane is Lane.HIGH)
+        return seats
+
+    async def _may_try(self, account: ProviderAccount) -> bool:
+        """Whether this run is the one that finds out if an account works again whose pause is over."""
+        if not account.on_trial or not account.enabled:
+            return False
+        return await in_transaction(self._engine, lambda connection: provider_stops.probe(connection, account.id))
+
+    async def _judge_trial(self, account: ProviderAccount, ending: Ending) -> None:
+        def work(connection: Connection) -> bool:
+            if ending.answered and not ending.paused:
+                return provider_stops.start(connection, account.id)
+            if ending.failed and not ending.paused:
+                reason = account.stopped_reason or "It is out of order."
+                provider_stops.stop_for(connection, account.id, reason, action=None, again=True)
+            return False
+
+        if await in_transaction(self._engine, work):
+            _log.info("Provider works again.", provider=account.public_id)
 
     async def _prepare(self, adapter: Adapter, message: OutgoingMessage) -> object:
         if message.unsendable:
@@ -126,31 +197,34 @@ class Deliverer:
             _remember(self._prepared, key, prepared)
         return prepared
 
-    def _plan(self, opened: _Opened) -> Plan:
-        owned, settings = opened.lease, self._settings
-        kind = kind_of(opened.account.kind)
+    def _plan(self, opened: _Opened, seats: Seats | None, *, on_trial: bool) -> Plan:
+        owned, account, settings = opened.lease, opened.account, self._settings
+        kind = kind_of(account.kind)
         month, message_id = owned.ref.month, owned.message_id
         prefix = delivery_tag_prefix(month, message_id)
+        unsubscribe = unsubscribe_links.Links.of(self._settings, self._vault) if opened.message.is_newsletter else None
 
         def recipient(delivery: Claimed) -> Recipient:
+            tag = f"{prefix}{delivery.target_id:x}"
             return Recipient(
                 target_id=delivery.target_id,
                 address=delivery.address,
-                tag=f"{prefix}{delivery.target_id:x}",
+                tag=tag,
                 uuid=delivery_uuid(month, message_id, delivery.target_id),
                 role=delivery.role,
                 name=delivery.name or None,
                 attempt=delivery.attempt,
+                unsubscribe_url=None if unsubscribe is None else unsubscribe.url(tag),
             )
 
-        in_flight = kind.concurrency * kind.request_size
+        in_flight = (kind.concurrency if seats is None else seats.count) * kind.request_size
         return Plan(
             provider_id=owned.provider_id,
             first_target=owned.first_target,
             open=owned.open,
             request_size=kind.request_size,
             window=max(kind.request_size, min(settings.window_max, in_flight) // 2, 1),
-            rate_per_s=kind.rate_per_s,
+            pace=Pace.of(kind, account.limits, created_at=account.created_at, now=datetime.now(UTC)),
             high=owned.lane is Lane.HIGH,
             lease_s=settings.lease_s,
             flush_s=settings.flush_ms / 1000,
@@ -161,6 +235,7 @@ class Deliverer:
                 on_unknown=opened.message.on_unknown,
             ),
             recipient=recipient,
+            trial=on_trial,
         )
 
     async def _fail_all(self, owned: Lease, error: ContentError) -> str:
@@ -175,12 +250,32 @@ class Deliverer:
         failed = await in_transaction(self._engine, work)
         return f"{failed} failed: {error}"
 
-    async def _give_back(self, owned: Lease, wait_s: float, waiting_for: str | None) -> str:
-        released = await in_transaction(
-            self._engine,
-            lambda connection: batches.release(connection, owned, wait_s=wait_s, waiting_for=waiting_for),
-        )
+    async def _give_back(self, owned: Lease, wait_s: float, waiting_for: str | None, *, fail_over: bool = False) -> str:
+        """Let the batch go, and hand what certainly was not sent to another account where `fail_over` asks for it."""
+
+        def work(connection: Connection) -> tuple[Released, Moved | None]:
+            released = batches.release(connection, owned, wait_s=wait_s, waiting_for=waiting_for)
+            if released.done or not fail_over:
+                return released, None
+            return released, failover.move_one(connection, owned.ref)
+
+        released, moved = await in_transaction(self._engine, work)
+        if moved is not None and moved.deliveries:
+            _log.warning("Deliveries go to another provider.", batch_id=str(owned.ref), deliveries=moved.deliveries)
+            await asyncio.to_thread(self._publish, moved.hints)
+            return f"{moved.deliveries} handed to another provider"
         return "done" if released.done else f"due again in {released.due_in_s:.1f} s"
+
+
+def _should_move(ending: Ending, lane: Lane) -> bool:
+    """Whether what is left should go to another account at once.
+
+    When the account pauses, or can't reach somebody: always. In the high lane, where somebody waits for a code, also
+    when nothing came through this time, or the provider asks for a long pause.
+    """
+    if ending.paused or ending.unreachable:
+        return True
+    return lane is Lane.HIGH and ((ending.failed > 0 and not ending.answered) or ending.wait_s > _LONG_WAIT_S)
 
 
 def _remember(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -56,7 +56,9 @@ def _expand_page(connection: Connection, settings: Settings, publisher: Publishe
     if message is None:
         return None
     channel = message.audience.channel
-    routing = routes.routes(connection, message.project_id, channel, task_size=settings.task_size)
+    routing = routes.routes(
+        connection, message.project_id, channel, task_size=settings.task_size, only=message.fixed_provider
+    )
     if not routing and message.first_page:
         expansion.fail(connection, message.id, f"No enabled {channel} provider found. Add one, or enable one.")
         return None

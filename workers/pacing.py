@@ -1,4 +1,4 @@
-"""Pace a provider account over all workers: a token bucket and a pause in Redis, taken in one step.
+"""Pace a provider account over all workers: its buckets, its pauses and its seats in Redis, each taken in one step.
 
 The clock is Redis's own, so workers with wrong clocks agree. When Redis is away nothing is paced and a
 warning is logged: the provider's 429 still pauses each delivery.
@@ -6,122 +6,188 @@ warning is logged: the provider's 429 still pauses each delivery.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from workers import pacing_scripts as scripts
+from workers.pace import SLOWED_S, Pace
+
 _log = structlog.get_logger(__name__)
-
-# KEYS: bucket, pause. ARGV: wanted, rate per second (0: unlimited), burst, share kept for the high lane.
-# Answers {granted, wait in ms}.
-_RESERVE = """
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local paused = tonumber(redis.call('GET', KEYS[2]) or '0')
-if paused > now_ms then return {0, paused - now_ms} end
-local wanted, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
-if rate <= 0 then return {wanted, 0} end
-local burst, reserve = tonumber(ARGV[3]), tonumber(ARGV[4])
-local state = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-local tokens, at = tonumber(state[1] or burst), tonumber(state[2] or now_ms)
-tokens = math.min(burst, tokens + math.max(0, now_ms - at) * rate / 1000)
-local granted = math.max(0, math.min(wanted, math.floor(tokens - reserve)))
-redis.call('HSET', KEYS[1], 'tokens', tokens - granted, 'at', now_ms)
-redis.call('PEXPIRE', KEYS[1], 3600000)
-if granted > 0 then return {granted, 0} end
-return {0, math.ceil((reserve + math.min(wanted, burst - reserve) - tokens) * 1000 / rate)}
-"""
-
-# KEYS: pause. ARGV: pause in ms. The longer of two pauses stands.
-_PAUSE = """
-local now = redis.call('TIME')
-local ends = now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(ARGV[1])
-if ends > tonumber(redis.call('GET', KEYS[1]) or '0') then
-  redis.call('SET', KEYS[1], ends, 'PX', tonumber(ARGV[1]) + 1000)
-end
-return ends
-"""
-
-# KEYS: prefix of the per-minute counters. ARGV: sent, dead. Answers the sums of this minute and the last.
-_TALLY = """
-local minute = math.floor(redis.call('TIME')[1] / 60)
-local this, last = KEYS[1] .. ':' .. minute, KEYS[1] .. ':' .. (minute - 1)
-local sent = redis.call('HINCRBY', this, 'sent', ARGV[1])
-local dead = redis.call('HINCRBY', this, 'dead', ARGV[2])
-redis.call('EXPIRE', this, 180)
-local before = redis.call('HMGET', last, 'sent', 'dead')
-return {sent + tonumber(before[1] or '0'), dead + tonumber(before[2] or '0')}
-"""
 
 HIGH_LANE_SHARE = 0.1
 """Part of each account's bucket that bulk never takes."""
+_WARN_EVERY_S = 60.0
+
+_HELD_UP_BY: Mapping[str, str] = {
+    "pause": "the provider, which asked for a pause",
+    "second": "the provider's pace",
+    "minute": "the provider's limit a minute",
+    "day": "tomorrow's quota of an email account that is warmed up",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """How many may be sent now, and if none, how long to wait."""
+    """How many may be sent now, and if none, how long to wait and for what."""
 
     granted: int
     wait_s: float
+    waiting_for: str = _HELD_UP_BY["second"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaceState:
+    """How fast an account goes at this moment; None: not known, or not limited."""
+
+    paused_until: datetime | None = None
+    rate: float | None = None
+    """Messages a second."""
+    tokens: float | None = None
+    """Messages that could be sent at once."""
+    sent_today: int | None = None
+    """Messages since midnight UTC, of an account that is warmed up."""
 
 
 class Pacer(Protocol):
     """What delivery needs: permission per window, and a way to close an account for everybody."""
 
-    async def reserve(self, provider_id: int, wanted: int, *, rate_per_s: float | None, high: bool) -> Grant:
+    async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:
         """Up to `wanted` tokens of the account, none while it is paused."""
+        ...
+
+    async def give_back(self, provider_id: int, count: int, pace: Pace) -> None:
+        """Tokens that were reserved and not used."""
         ...
 
     async def pause(self, provider_id: int, pause_s: float) -> None:
         """Close the account for `pause_s` seconds, for all workers."""
         ...
 
-    async def tally(self, provider_id: int, *, sent: int, dead: int) -> tuple[int, int]:
-        """Add to the account's sends and dead verdicts of the last two minutes; the sums so far."""
+    async def slow(self, provider_id: int, pace: Pace) -> None:
+        """Halve the rate of an account whose rate is found by trying, and pause it for `SLOWED_S`."""
+        ...
+
+    async def seats(self, provider_id: int, wanted: int, *, most: int, holder: str, for_s: float) -> int:
+        """How many of the account's `most` requests in flight `holder` has for `for_s` seconds, `wanted` at most.
+
+        Asked again, it keeps those it has.
+        """
+        ...
+
+    async def leave(self, provider_id: int, seats: int, *, holder: str) -> None:
+        """Free the holder's seats, of which it was given at most so many."""
+        ...
+
+    async def state(self, provider_id: int) -> PaceState:
+        """How fast the account goes."""
+        ...
+
+    async def tally(self, provider_id: int, *, sent: int, dead: int, of: str = "sends") -> tuple[int, int]:
+        """Add to the account's sends and dead verdicts of the last two minutes; the sums so far.
+
+        `of` names what is counted: answers to sends, or receipts.
+        """
         ...
 
 
 class RedisPacer:
     """The pacer all workers share."""
 
-    def __init__(self, url: str, *, prefix: str = "messaging:pace") -> None:
+    def __init__(
+        self, url: str, *, prefix: str = "messaging:pace", clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redis: Any = Redis.from_url(
             url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, protocol=2
         )
-        self._reserve = self._redis.register_script(_RESERVE)
-        self._pause = self._redis.register_script(_PAUSE)
-        self._tally = self._redis.register_script(_TALLY)
+        self._reserve = self._redis.register_script(scripts.RESERVE)
+        self._give_back = self._redis.register_script(scripts.GIVE_BACK)
+        self._pause = self._redis.register_script(scripts.PAUSE)
+        self._slow = self._redis.register_script(scripts.SLOW)
+        self._state = self._redis.register_script(scripts.STATE)
+        self._seats = self._redis.register_script(scripts.SEATS)
+        self._leave = self._redis.register_script(scripts.LEAVE)
+        self._tally = self._redis.register_script(scripts.TALLY)
         self._prefix = prefix
+        self._clock_s = clock_s
+        self._warned_s: float | None = None
 
-    async def reserve(self, provider_id: int, wanted: int, *, rate_per_s: float | None, high: bool) -> Grant:
-        """Up to `wanted` tokens; a bucket holds one second's worth, of which bulk leaves a share to the high lane."""
-        rate = rate_per_s or 0.0
-        burst = max(1.0, rate)
-        reserve = 0.0 if high else min(burst * HIGH_LANE_SHARE, burst - 1.0)
+    async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:
+        """Up to `wanted` tokens: what the emptiest bucket has. Bulk leaves a share of each to the high lane."""
+        limits = [each or 0 for each in (pace.per_second, pace.per_minute, pace.per_day, pace.begins_at)]
+        share = 0.0 if high else HIGH_LANE_SHARE
         try:
-            granted, wait_ms = await self._reserve(
-                keys=[self._key(provider_id, "bucket"), self._key(provider_id, "pause")],
-                args=[wanted, rate, burst, reserve],
+            granted, wait_ms, limit = await self._reserve(
+                keys=[self._key(provider_id, "account")], args=[wanted, *limits, share, int(high)]
             )
         except RedisError as error:
-            _log.warning("Pacing is off: Redis does not answer.", provider=provider_id, error=str(error))
+            self._warn(provider_id, error)
             return Grant(wanted, 0.0)
-        return Grant(int(granted), int(wait_ms) / 1000)
+        if granted:
+            return Grant(int(granted), 0.0)
+        return Grant(0, int(wait_ms) / 1000, _HELD_UP_BY[limit.decode()])
+
+    async def give_back(self, provider_id: int, count: int, pace: Pace) -> None:
+        """Put tokens back that were not used; a bucket never holds more than its size."""
+        if not pace.is_limited or count <= 0:
+            return
+        try:
+            await self._give_back(keys=[self._key(provider_id, "account")], args=[count])
+        except RedisError as error:
+            self._warn(provider_id, error)
 
     async def pause(self, provider_id: int, pause_s: float) -> None:
         """Close the account for everybody; the longer of two pauses stands."""
         try:
-            await self._pause(keys=[self._key(provider_id, "pause")], args=[max(1, int(pause_s * 1000))])
+            await self._pause(keys=[self._key(provider_id, "account")], args=[max(1, int(pause_s * 1000))])
         except RedisError as error:
-            _log.warning("Could not pause the provider for all workers.", provider=provider_id, error=str(error))
+            self._warn(provider_id, error)
 
-    async def tally(self, provider_id: int, *, sent: int, dead: int) -> tuple[int, int]:
+    async def slow(self, provider_id: int, pace: Pace) -> None:
+        """Halve the account's rate, once a second at most, and pause it; it grows again while nothing is throttled."""
+        try:
+            await self._slow(keys=[self._key(provider_id, "account")], args=[int(SLOWED_S * 1000), pace.begins_at or 1])
+        except RedisError as error:
+            self._warn(provider_id, error)
+
+    async def seats(self, provider_id: int, wanted: int, *, most: int, holder: str, for_s: float) -> int:
+        """Seats end by themselves, so a worker that died keeps nobody out for longer than `for_s` seconds."""
+        try:
+            held = await self._seats(
+                keys=[self._key(provider_id, "seats")], args=[wanted, most, int(for_s * 1000), holder]
+            )
+        except RedisError as error:
+            self._warn(provider_id, error)
+            return min(wanted, most)
+        return int(held)
+
+    async def leave(self, provider_id: int, seats: int, *, holder: str) -> None:
+        """Free the holder's seats."""
+        try:
+            await self._leave(keys=[self._key(provider_id, "seats")], args=[seats, holder])
+        except RedisError as error:
+            self._warn(provider_id, error)
+
+    async def state(self, provider_id: int) -> PaceState:
+        """How fast the account goes; raises `RedisError` when Redis is away."""
+        paused, rate, tokens, sent = await self._state(keys=[self._key(provider_id, "account")])
+        return PaceState(
+            paused_until=datetime.fromtimestamp(int(paused) / 1000, UTC) if paused else None,
+            rate=float(rate) if rate else None,
+            tokens=max(0.0, float(tokens)) if tokens else None,
+            sent_today=int(sent) if sent else None,
+        )
+
+    async def tally(self, provider_id: int, *, sent: int, dead: int, of: str = "sends") -> tuple[int, int]:
         """Sends and dead verdicts of the account in this minute and the last, over all workers."""
         try:
-            sums = await self._tally(keys=[self._key(provider_id, "tally")], args=[sent, dead])
+            sums = await self._tally(keys=[self._key(provider_id, f"tally:{of}")], args=[sent, dead])
         except RedisError:
             return sent, dead
         return int(sums[0]), int(sums[1])
@@ -133,24 +199,48 @@ class RedisPacer:
     def _key(self, provider_id: int, what: str) -> str:
         return f"{self._prefix}:{provider_id}:{what}"
 
+    def _warn(self, provider_id: int, error: RedisError) -> None:
+        """One sentence a minute: it is asked for each window."""
+        now_s = self._clock_s()
+        if self._warned_s is None or now_s - self._warned_s >= _WARN_EVERY_S:
+            self._warned_s = now_s
+            _log.warning("Pacing is off: Redis does not answer.", provider=provider_id, error=str(error))
+
 
 class NoPacer:
     """For a broker without Redis: grants everything; 429s still make each delivery wait."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, tuple[int, int]] = {}
+        self._sums: dict[tuple[int, str], tuple[int, int]] = {}
 
-    async def reserve(self, provider_id: int, wanted: int, *, rate_per_s: float | None, high: bool) -> Grant:  # noqa: ARG002
+    async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:  # noqa: ARG002
         """All of them."""
         return Grant(wanted, 0.0)
+
+    async def give_back(self, provider_id: int, count: int, pace: Pace) -> None:
+        """Nothing was counted."""
 
     async def pause(self, provider_id: int, pause_s: float) -> None:
         """Nothing is shared, so nothing is paused."""
 
-    async def tally(self, provider_id: int, *, sent: int, dead: int) -> tuple[int, int]:
+    async def slow(self, provider_id: int, pace: Pace) -> None:
+        """Nothing is shared, so nothing is slowed."""
+
+    async def seats(self, provider_id: int, wanted: int, *, most: int, holder: str, for_s: float) -> int:  # noqa: ARG002
+        """As many as one run may have: others are not known."""
+        return min(wanted, most)
+
+    async def leave(self, provider_id: int, seats: int, *, holder: str) -> None:
+        """Nothing was taken."""
+
+    async def state(self, provider_id: int) -> PaceState:  # noqa: ARG002
+        """Nothing is known."""
+        return PaceState()
+
+    async def tally(self, provider_id: int, *, sent: int, dead: int, of: str = "sends") -> tuple[int, int]:
         """Sums of this process."""
-        before = self._sums.get(provider_id, (0, 0))
-        self._sums[provider_id] = sums = (before[0] + sent, before[1] + dead)
+        before = self._sums.get((provider_id, of), (0, 0))
+        self._sums[provider_id, of] = sums = (before[0] + sent, before[1] + dead)
         return sums
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -20,13 +20,17 @@ from messaging.status import DeliveryStatus
 from messaging.store.batches import LeaseLostError
 from messaging.store.dead_targets import Dead, guard_trips
 from messaging.store.ledger import Claimed, Verdict, Window
+from workers.health import Health
+from workers.pace import SLOWED_S, Pace
 from workers.pacing import Pacer
 from workers.providers.base import Adapter, Recipient
 from workers.retry import RetryPolicy, decide
+from workers.seats import Seats
 
 _log = structlog.get_logger(__name__)
 
 _UNSENT = "not_sent_yet"
+_BREAK_S = 10.0
 _STOPPING = frozenset({Action.STOP_PROVIDER, Action.QUOTA, Action.REFRESH_AUTH_RETRY})
 _ABOUT_THE_ACCOUNT = _STOPPING | {Action.RETRY_AFTER}
 
@@ -54,8 +58,8 @@ class Book(Protocol):
         """Write outcomes; raises `LeaseLostError` after keeping them as late evidence."""
         ...
 
-    async def stop_provider(self, reason: str) -> None:
-        """Stop the provider for everybody and tell the operator."""
+    async def stop_provider(self, reason: str, action: Action | None) -> None:
+        """Stop the provider for everybody, as long as `action` asks (None: an outage), and tell the operator."""
         ...
 
     async def renew(self) -> None:
@@ -74,12 +78,14 @@ class Plan:
     request_size: int
     window: int
     """Rows claimed at once: half of what may be in flight, so that one is claimed while another is sent."""
-    rate_per_s: float | None
+    pace: Pace
     high: bool
     lease_s: float
     flush_s: float
     policy: RetryPolicy
     recipient: Callable[[Claimed], Recipient]
+    trial: bool = False
+    """Send one request only, to see whether a stopped account works again."""
 
 
 @dataclass(slots=True)
@@ -92,23 +98,43 @@ class Ending:
     waiting_for: str | None = None
     lost: bool = False
     """The lease ran out; whoever has it now goes on."""
+    answered: int = 0
+    """Calls the provider answered, and not for want of rights or credit."""
+    failed: int = 0
+    """Calls that failed for the provider's own reasons."""
+    unreachable: int = 0
+    """Recipients whom the account can't reach, and another may."""
+    paused: bool = False
+    """The account pauses or is stopped."""
 
 
 class Pipeline:
     """One run over one batch."""
 
-    def __init__(self, plan: Plan, book: Book, adapter: Adapter, prepared: object, pacer: Pacer) -> None:
+    def __init__(  # noqa: PLR0917  what a run is made of
+        self,
+        plan: Plan,
+        book: Book,
+        adapter: Adapter,
+        prepared: object,
+        pacer: Pacer,
+        health: Health | None = None,
+        seats: Seats | None = None,
+    ) -> None:
         self._plan = plan
         self._book = book
         self._adapter = adapter
         self._prepared = prepared
         self._pacer = pacer
+        self._health = health or Health()
+        self._seats = seats
         self._answers: list[tuple[Claimed, Outcome]] = []
         self._in_hand = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._claiming = True
         self._stopped: Verdict | None = None
+        self._unsent = 0
         self.ending = Ending()
 
     async def run(self) -> Ending:
@@ -120,6 +146,8 @@ class Pipeline:
             finally:
                 self._claiming = False
                 self._changed.set()
+        if self._unsent:
+            await self._pacer.give_back(self._plan.provider_id, self._unsent, self._plan.pace)
         return self.ending
 
     # -- claim -------------------------------------------------------------------------------------
@@ -130,20 +158,23 @@ class Pipeline:
             await self._wait_for_room()
             if self._is_halted():
                 return
-            wanted = min(plan.window, left)
-            grant = await self._pacer.reserve(plan.provider_id, wanted, rate_per_s=plan.rate_per_s, high=plan.high)
+            wanted = min(plan.request_size if plan.trial else plan.window, left)
+            grant = await self._pacer.reserve(plan.provider_id, wanted, pace=plan.pace, high=plan.high)
             if not grant.granted:
-                self._wait(grant.wait_s, "the provider's pace")
+                self._wait(grant.wait_s, grant.waiting_for)
                 return
             window = await self._claim_window(cursor, grant.granted)
             if window is None:
+                await self._pacer.give_back(plan.provider_id, grant.granted, plan.pace)
                 return
             cursor, left = window.cursor, left - grant.granted
             self._in_hand += len(window.claimed)
             for start in range(0, len(window.claimed), plan.request_size):
                 # no more tasks than may be in flight: that many rows are claimed at most
                 group.create_task(self._send_chunk(window.claimed[start : start + plan.request_size]))
-            if window.exhausted:
+            if len(window.claimed) < grant.granted:
+                await self._pacer.give_back(plan.provider_id, grant.granted - len(window.claimed), plan.pace)
+            if window.exhausted or (plan.trial and window.claimed):
                 return
 
     async def _claim_window(self, cursor: int, size: int) -> Window | None:
@@ -161,11 +192,19 @@ class Pipeline:
     # -- send --------------------------------------------------------------------------------------
 
     async def _send_chunk(self, chunk: Sequence[Claimed]) -> None:
+        if self._seats is None:
+            await self._send_now(chunk)
+        else:
+            async with self._seats.gate:
+                await self._send_now(chunk)
+
+    async def _send_now(self, chunk: Sequence[Claimed]) -> None:
         if self.ending.lost:
             return
         if self._stopped is not None:
             # claimed but not sent: back to waiting, at no cost
             outcomes: Sequence[Outcome] = [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk)
+            self._unsent += len(chunk)
         else:
             outcomes = await self._send(chunk)
         self._answers.extend(zip(chunk, outcomes, strict=True))
@@ -182,25 +221,56 @@ class Pipeline:
         except Exception:  # noqa: BLE001  third-party adapters may raise anything; the row must not be lost
             _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
             return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * len(chunk)
+        outage = all(outcome.outage for outcome in outcomes)
+        if outage:
+            self.ending.failed += 1
+        if self._health.note(outage=outage):
+            await self._pause(outcomes[0])
         for outcome in outcomes:
-            if outcome.action in _ABOUT_THE_ACCOUNT:
+            if outcome.one_route:
+                self.ending.unreachable += 1
+            elif outcome.action in _ABOUT_THE_ACCOUNT:
                 await self._heed(outcome)
+        if not outage and outcomes[0].action not in _STOPPING:
+            self.ending.answered += 1
         return outcomes
+
+    async def _pause(self, outcome: Outcome) -> None:
+        """Open the account's breaker: nothing works there for a while, for anybody."""
+        if self._stopped is not None:
+            return
+        reason = f"It is out of order. {outcome.code}: {outcome.reason}"
+        self._stopped = decide(_NOBODY, Outcome(Action.STOP_PROVIDER, outcome.code), self._plan.policy, random.uniform)
+        self.ending.paused = True
+        self._wait(_BREAK_S, "the provider, which is out of order")
+        await self._book.stop_provider(reason, None)
 
     async def _heed(self, outcome: Outcome) -> None:
         """Stop this run, and everybody's, where the answer is about the account rather than the recipient."""
         if self._stopped is not None:
             return
         if outcome.action is Action.RETRY_AFTER:
-            verdict = decide(_NOBODY, outcome, self._plan.policy, random.uniform)
+            verdict = decide(_NOBODY, self._with_delay(outcome), self._plan.policy, random.uniform)
             self._stopped = verdict
             self._wait(verdict.wait_s, f"the provider's limit ({outcome.code or 'throttled'})")
-            await self._pacer.pause(self._plan.provider_id, verdict.wait_s)
+            if self._was_too_fast(outcome):
+                await self._pacer.slow(self._plan.provider_id, self._plan.pace)
+            else:
+                await self._pacer.pause(self._plan.provider_id, verdict.wait_s)
         elif outcome.action in _STOPPING:
             self._stopped = decide(_NOBODY, outcome, self._plan.policy, random.uniform)
             reason = f"{outcome.code}: {outcome.reason}".strip(": ")
+            self.ending.paused = True
             self._wait(self._stopped.wait_s, f"the provider, stopped: {reason}")
-            await self._book.stop_provider(reason)
+            quota = outcome.action is Action.QUOTA
+            await self._book.stop_provider(reason, Action.QUOTA if quota else Action.STOP_PROVIDER)
+
+    def _was_too_fast(self, outcome: Outcome) -> bool:
+        """The account's rate is found by trying, and this was above it."""
+        return self._plan.pace.is_adaptive and outcome.action is Action.RETRY_AFTER and not outcome.retry_after_s
+
+    def _with_delay(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, retry_after_s=SLOWED_S) if self._was_too_fast(outcome) else outcome
 
     # -- record ------------------------------------------------------------------------------------
 
@@ -210,6 +280,8 @@ class Pipeline:
             await self._wait_for_answers()
             if self.ending.lost:
                 return
+            if self._seats is not None:
+                await self._seats.keep()
             batch, self._answers = self._answers, []
             try:
                 if batch:
@@ -261,6 +333,7 @@ class Pipeline:
             doubted = {d.target_id for d, _ in dead}
             verdicts = [_waiting(v, wait_s=30.0) if v.target_id in doubted else v for v in verdicts]
             self._stopped = self._stopped or verdicts[0]
+            self.ending.paused = True
             self._wait(30.0, "the provider, stopped: it called most addresses dead")
             dead = []
         return Answered(verdicts, [Dead(d.target_id, o.dead_since) for d, o in dead], refused, withdraw)
@@ -275,7 +348,10 @@ class Pipeline:
                 error_code=_UNSENT,
                 error=f"Waits for {self.ending.waiting_for}.",
             )
-        return decide(delivery, outcome, self._plan.policy, random.uniform)
+        if self._plan.trial and outcome.outage and outcome.action is Action.RETRY:
+            # it was sent to find out about the account, however often that takes: no attempt of its own
+            return Verdict(delivery.target_id, DeliveryStatus.RETRYING, _BREAK_S, 1, 0, outcome.code, outcome.reason)
+        return decide(delivery, self._with_delay(outcome), self._plan.policy, random.uniform)
 
     # -- ends --------------------------------------------------------------------------------------
 

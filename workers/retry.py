@@ -63,6 +63,10 @@ def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the t
             return end(_S.SUPPRESSED)
         case Action.RETRY_AFTER:
             return again(outcome.retry_after_s or _THROTTLED_S, refund=1)
+        case Action.STOP_PROVIDER if outcome.one_route:
+            if delivery.attempt >= policy.max_attempts:
+                return end(_S.UNKNOWN if delivery.doubts else _S.FAILED)
+            return again(backoff_s(delivery.attempt, policy, uniform))
         case Action.STOP_PROVIDER | Action.QUOTA | Action.REFRESH_AUTH_RETRY:
             return again(_STOPPED_S, refund=1)
         case Action.RECONNECT_RETRY:

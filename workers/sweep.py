@@ -16,8 +16,20 @@ from messaging.producer import fanout_hint
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, dead_targets, expansion, file_uploads, finishing, ledger, partitions, retention
-from messaging.store.batches import BatchRef, Hint
+from messaging.store import (
+    batches,
+    dead_targets,
+    expansion,
+    failover,
+    file_uploads,
+    finishing,
+    ledger,
+    partitions,
+    provider_checks,
+    receipts,
+    retention,
+)
+from messaging.store.batches import RECEIPTS_HINT, BatchRef, Hint
 from messaging.wire import deliver_queue
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +43,8 @@ class Swept:
 
     started: int
     stalled: int
+    moved: int
+    """Deliveries that went to another provider."""
     hinted: int
     closed: int
     finished: int
@@ -43,6 +57,13 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
         started = expansion.start_due(connection, limit=_LIMIT)
         stalled = expansion.stalled(connection, limit=_LIMIT, pause_s=settings.hint_pause_s)
     publisher.publish([fanout_hint(each.id, each.channel, each.lane) for each in (*started, *stalled)])
+    moved = _fail_over(engine, publisher)
+    with engine.begin() as connection:
+        if receipts.any_waiting(connection):
+            publisher.publish([RECEIPTS_HINT])
+    with engine.begin() as connection:
+        checks = provider_checks.forgotten(connection)
+    publisher.publish(checks)
     hinted = sum(
         _hint(engine, settings, publisher, channel, lane) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel
     )
@@ -52,10 +73,20 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
         finished = finishing.finish(connection, limit=_LIMIT)
     with engine.begin() as connection:
         expired = dead_targets.expire(connection, grace_s=settings.dead_grace_s, limit=10_000)
-    swept = Swept(len(started), len(stalled), hinted, closed, finished, expired)
+    swept = Swept(len(started), len(stalled), moved, hinted, closed, finished, expired)
     if any(asdict(swept).values()):
         _log.info("Swept.", **asdict(swept))
     return swept
+
+
+def _fail_over(engine: Engine, publisher: Publisher) -> int:
+    """Hand what waits for accounts that don't work to those that do."""
+    with engine.begin() as connection:
+        if not failover.any_down(connection):
+            return 0
+        moved = failover.move_waiting(connection, limit=_LIMIT)
+    publisher.publish(moved.hints)
+    return moved.deliveries
 
 
 def _hint(engine: Engine, settings: Settings, publisher: Publisher, channel: Channel, lane: Lane) -> int:

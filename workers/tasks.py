@@ -14,7 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.errors import MessagingError
 from messaging.store import intake_keys
-from messaging.store.batches import BatchRef
+from messaging.store.batches import RECEIPTS_HINT, BatchRef
 from messaging.store.engine import open_engine
 from messaging.wire import Queue, TaskName
 from workers import fanout, intake
@@ -120,6 +120,23 @@ def deliver(batch: str) -> str:
     """Send what is due of a batch."""
     wired = wiring()
     return wired.loop.run(wired.deliverer.deliver(BatchRef.parse(batch)))
+
+
+@app.task(name=TaskName.RECEIPTS, ignore_result=True, acks_late=False, send_events=False)
+def apply_receipts() -> str:
+    """Apply the receipts that wait, for about a second."""
+    wired = wiring()
+    done, more = wired.loop.run(wired.receipts.apply_waiting())
+    if more:
+        wired.publisher.publish([RECEIPTS_HINT])
+    return f"{done} applied"
+
+
+@app.task(name=TaskName.CHECK, ignore_result=True, acks_late=True)
+def check_provider(check_id: str) -> str:
+    """Ask a provider whether it takes an account, and send the test message, if one was asked for."""
+    wired = wiring()
+    return wired.loop.run(wired.checks.run(check_id))
 
 
 @app.task(name=TaskName.SWEEP, ignore_result=True, acks_late=False, send_events=False)

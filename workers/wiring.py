@@ -12,9 +12,11 @@ from messaging.settings import Settings
 from messaging.store.engine import open_engine
 from messaging.vault import Vault
 from workers.adapters import Adapters
+from workers.checks import Checks
 from workers.deliver import Deliverer
 from workers.loop import LoopThread
 from workers.pacing import NoPacer, RedisPacer
+from workers.receipts import Receipts
 from workers.tokens import SharedTokens
 
 _THREADS = 8
@@ -30,6 +32,8 @@ class Wiring:
         self.vault = Vault(settings.secret_key.get_secret_value())
         self.publisher = Publisher(settings)
         self.loop = LoopThread(threads=_THREADS)
+        self.receipts: Receipts
+        self.checks: Checks
         self.deliverer: Deliverer = self.loop.run(self._deliverer())
 
     async def _deliverer(self) -> Deliverer:
@@ -37,7 +41,9 @@ class Wiring:
         url = self.settings.pacing_url
         pacer = NoPacer() if url is None else RedisPacer(url)
         adapters = Adapters(self.settings, SharedTokens(self.engine, self.vault))
-        return Deliverer(self.engine, self.vault, self.settings, pacer, adapters)
+        self.receipts = Receipts(self.engine, self.vault, self.settings, pacer)
+        self.checks = Checks(self.engine, self.vault, self.settings, adapters, self.publisher.publish)
+        return Deliverer(self.engine, self.vault, self.settings, pacer, adapters, self.publisher.publish)
 
 
 _built: dict[int, Wiring] = {}

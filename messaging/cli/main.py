@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from messaging.cli import message, provider, send, stack, subscribe, suppress, tail, target, topic, user
+from messaging.cli import (
+    message,
+    preview,
+    provider,
+    provider_care,
+    send,
+    stack,
+    subscribe,
+    suppress,
+    tail,
+    target,
+    topic,
+    user,
+)
 from messaging.errors import MessagingError
 
 app = typer.Typer(
@@ -18,12 +31,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 stack.register(app)
+provider_care.register(provider.app)
 app.add_typer(provider.app, name="provider", help="Accounts at the providers of push, email and SMS.")
 app.add_typer(user.app, name="user", help="People.")
 app.add_typer(target.app, name="target", help="Addresses: device tokens, email addresses, phone numbers.")
 app.add_typer(topic.app, name="topic", help="Named gatherings of targets.")
 subscribe.register(app)
 app.add_typer(send.app, name="send", help="Send a push, an email or an SMS.")
+app.add_typer(preview.app, name="preview", help="What a text would take, before it is sent.")
 message.register(app)
 tail.register(app)
 app.add_typer(suppress.app, name="suppress", help="Addresses that must not be written to.")

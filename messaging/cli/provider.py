@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit
 from messaging.cli.output import note, print_fields, print_json, print_table
 from messaging.errors import InvalidArgumentError
+from messaging.limits import Limits
 
 if TYPE_CHECKING:
     from messaging.store.providers import ProviderView
@@ -35,6 +37,26 @@ SetEnv = Annotated[
     typer.Option("--set-env", metavar="NAME=VARIABLE", help="One from the environment.", show_default=False),
 ]
 Priority = Annotated[int | None, typer.Option("--priority", help="Lower is tried first.", show_default=False)]
+Weight = Annotated[
+    int | None,
+    typer.Option("--weight", help="Share of the traffic among accounts of the same priority.", show_default=False),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", help="Messages a second, over all workers; 0: what its kind allows.", show_default=False),
+]
+RatePerMinute = Annotated[
+    int | None,
+    typer.Option("--rate-per-minute", help="Messages a minute, over all workers; 0: any.", show_default=False),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", help="Requests in flight, over all workers; 0: any.", show_default=False),
+]
+WarmUp = Annotated[
+    bool | None,
+    typer.Option("--warm-up/--no-warm-up", help="Start slowly with a new email account.", show_default=False),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Name for people.", show_default=False)]
 
 
@@ -57,7 +79,7 @@ def kinds(*, json: Json = False) -> None:
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0913  each is an option of the command
     kind: Kind,
     *,
     provider_id: Annotated[str | None, typer.Option("--id", help="Id; made up when left out.")] = None,
@@ -67,11 +89,17 @@ def add(
     variables: SetEnv = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Don't use it yet.")] = False,
     priority: Priority = None,
+    weight: Weight = None,
+    rate: Rate = None,
+    rate_per_minute: RatePerMinute = None,
+    concurrency: Concurrency = None,
+    warm_up: WarmUp = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Add a provider; it is enabled when nothing required is missing."""
     fields = _fields(kind_of(kind), values, files, variables)
+    limits = _limits(Limits(), rate, rate_per_minute, concurrency, warm_up=warm_up)
     with connect(data_dir) as messaging:
         provider = messaging.providers.create(
             kind,
@@ -79,6 +107,8 @@ def add(
             name=name,
             enabled=False if disabled else None,
             priority=priority or 0,
+            weight=weight or 0,
+            limits=limits,
             **fields,
         )
     _show(provider, json=json)
@@ -96,9 +126,18 @@ def list_(*, limit: Limit = 100, after: After = None, data_dir: DataDir = None, 
     if json:
         print_json(found)
         return
-    rows = ((p.id, p.kind, p.channel, p.name, p.enabled, p.priority, p.stopped_reason) for p in found)
+    rows = (
+        (
+            *(p.id, p.kind, p.channel, p.name, p.enabled, p.priority, p.weight),
+            *(_said(p.limits), p.stopped_reason, p.stopped_until),
+        )
+        for p in found
+    )
     print_table(
-        ("ID", "KIND", "CHANNEL", "NAME", "ENABLED", "PRIORITY", "STOPPED BECAUSE"),
+        (
+            *("ID", "KIND", "CHANNEL", "NAME", "ENABLED", "PRIORITY", "WEIGHT"),
+            *("LIMITS", "STOPPED BECAUSE", "STOPPED UNTIL"),
+        ),
         rows,
         empty="No providers. Add one with `messaging provider add`.",
     )
@@ -126,7 +165,7 @@ def disable(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = F
 
 
 @app.command()
-def update(
+def update(  # noqa: PLR0913  each is an option of the command
     provider_id: ProviderId,
     *,
     name: Name = None,
@@ -134,14 +173,28 @@ def update(
     files: SetFile = None,
     variables: SetEnv = None,
     priority: Priority = None,
+    weight: Weight = None,
+    rate: Rate = None,
+    rate_per_minute: RatePerMinute = None,
+    concurrency: Concurrency = None,
+    warm_up: WarmUp = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Change a provider: what is named is replaced, the rest stays."""
     with connect(data_dir) as messaging:
-        kind = kind_of(messaging.providers.get(provider_id).kind)
-        fields = _fields(kind, values, files, variables)
-        _show(messaging.providers.update(provider_id, name=name, priority=priority, **fields), json=json)
+        before = messaging.providers.get(provider_id)
+        fields = _fields(kind_of(before.kind), values, files, variables)
+        limits = _limits(before.limits, rate, rate_per_minute, concurrency, warm_up=warm_up)
+        after = messaging.providers.update(
+            provider_id,
+            name=name,
+            priority=priority,
+            weight=weight,
+            limits=limits if limits != before.limits else None,
+            **fields,
+        )
+    _show(after, json=json)
 
 
 @app.command()
@@ -150,6 +203,33 @@ def delete(provider_id: ProviderId, *, data_dir: DataDir = None) -> None:
     with connect(data_dir) as messaging:
         messaging.providers.delete(provider_id)
     note(f"Provider {provider_id} is gone.")
+
+
+def _limits(
+    before: Limits,
+    rate: float | None,
+    rate_per_minute: int | None,
+    concurrency: int | None,
+    *,
+    warm_up: bool | None,
+) -> Limits:
+    """The limits after the options that were given; 0 lifts one."""
+    given = {"per_second": rate, "per_minute": rate_per_minute, "concurrency": concurrency}
+    named: dict[str, Any] = {name: value or None for name, value in given.items() if value is not None}
+    if warm_up is not None:
+        named["warm_up"] = warm_up
+    return replace(before, **named)
+
+
+def _said(limits: Limits) -> str:
+    """Limits as one reads them."""
+    said = (
+        (limits.per_second, "{:g} a second"),
+        (limits.per_minute, "{:,} a minute"),
+        (limits.concurrency, "{:,} at once"),
+        (limits.warm_up, "warms up"),
+    )
+    return ", ".join(words.format(value) for value, words in said if value)
 
 
 def _fields(
@@ -198,12 +278,15 @@ def _show(provider: ProviderView, *, json: bool) -> None:
             "name": provider.name,
             "enabled": provider.enabled,
             "priority": provider.priority,
+            "weight": provider.weight,
+            "limits": _said(provider.limits) or "those of its kind",
             **provider.credentials,
             **dict.fromkeys(provider.secrets_set, "(set)"),
             **provider.options,
             **({"missing": provider.missing} if provider.missing else {}),
             **({"unavailable": provider.unavailable} if provider.unavailable else {}),
             **({"stopped because": provider.stopped_reason} if provider.stopped_reason else {}),
+            **({"stopped until": provider.stopped_until} if provider.stopped_until else {}),
         }
     )
 

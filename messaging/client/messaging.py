@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Self
 
 from messaging.channel import Lane, OnUnknown
-from messaging.client.providers import Providers
+from messaging.client.provider_checks import CaredProviders
 from messaging.client.runtime import read_runtime
 from messaging.client.session import NO_BROKER, Session
 from messaging.client.suppressions import Suppressions
@@ -44,7 +44,7 @@ class Messaging:
         self.users = Users(session)
         self.targets = Targets(session)
         self.topics = Topics(session)
-        self.providers = Providers(session)
+        self.providers = CaredProviders(session)
         self.suppressions = Suppressions(session)
 
     @classmethod

@@ -9,6 +9,7 @@ from messaging.catalog import kind_of
 from messaging.channel import Channel
 from messaging.client.session import Session
 from messaging.client.words import optional_word
+from messaging.limits import Limits
 from messaging.store import provider_fields, providers
 from messaging.store.providers import ProviderView
 
@@ -27,14 +28,17 @@ class Providers:
         name: str | None = None,
         enabled: bool | None = None,
         priority: int = 0,
+        weight: int = 0,
+        limits: Limits | None = None,
         **fields: Any,  # noqa: ANN401  checked against the catalogue
     ) -> ProviderView:
         """A new provider of a kind; `fields` are its credentials and options by their catalogue names.
 
-        It is enabled when complete, unless `enabled` says otherwise. Raises `InvalidArgumentError`,
-        `ConflictError`.
+        It is enabled when complete, unless `enabled` says otherwise. `limits` say how fast it may send, over all
+        workers. Raises `InvalidArgumentError`, `ConflictError`.
         """
-        credentials, options = provider_fields.split(kind_of(kind), fields)
+        entry = kind_of(kind)
+        credentials, options = provider_fields.split(entry, fields)
         with self._session.begin() as connection:
             return providers.create(
                 connection,
@@ -47,6 +51,8 @@ class Providers:
                 provider_id=provider_id,
                 enabled=enabled,
                 priority=priority,
+                weight=weight,
+                limits=None if limits is None else limits.of_channel(entry.channel),
             )
 
     def get(self, provider_id: str) -> ProviderView:
@@ -75,9 +81,11 @@ class Providers:
         name: str | None = None,
         enabled: bool | None = None,
         priority: int | None = None,
+        weight: int | None = None,
+        limits: Limits | None = None,
         **fields: Any,  # noqa: ANN401  checked against the catalogue
     ) -> ProviderView:
-        """The provider after the change; named fields replace the old, the others stay."""
+        """The provider after the change; named fields replace the old, the others stay. `limits` replace all limits."""
         with self._session.begin() as connection:
             before = providers.get(connection, self._session.vault, self._session.project_id, provider_id)
             credentials, options = provider_fields.split(kind_of(before.kind), fields)
@@ -91,6 +99,8 @@ class Providers:
                 options=options,
                 enabled=enabled,
                 priority=priority,
+                weight=weight,
+                limits=None if limits is None else limits.of_channel(before.channel),
             )
 
     def enable(self, provider_id: str) -> ProviderView:

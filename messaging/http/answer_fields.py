@@ -22,6 +22,11 @@ def number(what: str, **more: Any) -> Schema:  # noqa: ANN401  keywords of JSON 
     return {"type": "integer", "minimum": 0, "description": what, **more}
 
 
+def decimal(what: str, **more: Any) -> Schema:  # noqa: ANN401  keywords of JSON schema
+    """A number, also a broken one, 0 or more unless `more` says otherwise."""
+    return {"type": "number", "minimum": 0, "description": what, **more}
+
+
 def flag(what: str) -> Schema:
     """True or false."""
     return {"type": "boolean", "description": what}

@@ -15,9 +15,11 @@ from messaging.http.direct import Direct
 from messaging.http.dispatch import endpoint, error_response
 from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
+from messaging.http.receipts import routes as receipt_routes
 from messaging.http.reference_page import routes as reference_routes
 from messaging.http.slashes import CollapseSlashes
 from messaging.http.surface import OPERATIONS
+from messaging.http.unsubscribe import routes as unsubscribe_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,7 +78,14 @@ def create_app(settings: Settings) -> CollapseSlashes:
     endpoints = {(operation.method, f"/v1{operation.path}"): endpoint(context, operation) for operation in OPERATIONS}
     routes = [Route(path, answer, methods=[method]) for (method, path), answer in endpoints.items()]
     app = Starlette(
-        routes=[Route("/", _root), *health_routes(settings), *reference_routes(OPERATIONS), *routes],
+        routes=[
+            Route("/", _root),
+            *health_routes(settings),
+            *reference_routes(OPERATIONS),
+            *receipt_routes(context),
+            *unsubscribe_routes(context),
+            *routes,
+        ],
         exception_handlers={404: _not_found, 405: _not_allowed},
         lifespan=lifespan,
     )

@@ -55,6 +55,7 @@ _NOT_FOUND: Mapping[str, str] = {
     "provider": "provider_not_found",
     "topic": "topic_not_found",
     "subscriber": "subscriber_not_found",
+    "suppression": "suppression_not_found",
     "message": "message_not_found",
     "target": "user_target_not_found",
     "user": "user_not_found",

@@ -12,12 +12,14 @@ TELLING = frozenset(
         *("title", "body", "topics", "email", "enabled"),
         *("apiKey", "apiSecret", "accessKey", "secretKey", "region", "domain", "isEuRegion", "fromEmail"),
         *("accountSid", "authToken", "from", "customerId", "username", "templateId", "senderId"),
-        *("authKey", "authKeyId", "teamId", "bundleId", "serviceAccountJSON"),
+        *("authKey", "authKeyId", "teamId", "bundleId", "serviceAccountJSON", "sendTo"),
+        "rows",
     }
 )
 """Parameters that a request for something new shows although they may be left out."""
 
 _BY_NAME: Mapping[str, Any] = {
+    "address": "ada@example.org",
     "authKey": "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",
     "authKeyId": "ABC123DEFG",
     "body": "It leaves at nine.",
@@ -31,6 +33,7 @@ _BY_NAME: Mapping[str, Any] = {
     "host": "mail.example.org",
     "identifier": "ada@example.org",
     "labels": ["vip"],
+    "limits": {"perSecond": 50, "perMinute": 1000, "concurrency": 5, "warmUp": False},
     "name": "Trains",
     "password": "correct horse battery",
     "number": "+4930901820",
@@ -38,20 +41,25 @@ _BY_NAME: Mapping[str, Any] = {
     "permissions": ['read("users")'],
     "prefs": {"language": "de"},
     "replyToEmail": "desk@example.org",
+    "rows": [{"address": "ada@example.org", "providerType": "email", "scope": "bulk"}],
     "scheduledAt": "2126-11-23T09:00:00.000Z",
+    "sendTo": "+4930901820",
     "serviceAccountJSON": {"type": "service_account", "project_id": "example"},
     "subject": "A change to your journey",
     "subscribe": ["users"],
     "teamId": "TEAM123456",
     "title": "Your train",
+    "weight": 3,
 }
 _BY_PLACE: Mapping[str, str] = {
     "bucketId": "pictures",
+    "checkId": "check",
     "fileId": "platform.png",
     "messageId": "train-815",
     "providerId": "provider",
     "sessionId": "session",
     "subscriberId": "ada-trains",
+    "suppressionId": "e-0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "targetId": "ada-phone",
     "topicId": "trains",
     "userId": "ada",

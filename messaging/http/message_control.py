@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from messaging.channel import Channel
@@ -12,7 +13,8 @@ from messaging.http.list_parameters import TOTAL
 from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
-from messaging.store import delivery_lists, messages, targets, topics, users
+from messaging.store import delivery_events, delivery_lists, messages, targets, topics, users
+from messaging.store.delivery_events import EventView
 from messaging.store.delivery_views import DeliveryView
 from messaging.store.expand import Audience
 from messaging.store.resolve import Resolved, resolve
@@ -39,7 +41,20 @@ def list_deliveries(call: Call) -> dict[str, Any]:
     message = messages.view(call.connection, call.project_id, call["messageId"])
     wanted = parse_queries(call.queries, total=call["total"])
     found = delivery_lists.listed(call.connection, message, wanted)
-    return {"total": found.total, "deliveries": [_rendered(each) for each in found.deliveries]}
+    events: dict[int, list[EventView]] = {}
+    if message.month is not None:
+        numbers = [each.cursor for each in found.deliveries]
+        events = delivery_events.of_deliveries(call.connection, message.month, message.number, numbers)
+    rendered = [_rendered(each, events.get(each.cursor, ())) for each in found.deliveries]
+    return {"total": found.total, "deliveries": rendered}
+
+
+@operations.add("GET", "/messaging/messages/{messageId}/events", _ID, scopes=_READ, model="messageEvents")
+def list_events(call: Call) -> dict[str, Any]:
+    """How many recipients each thing happened to, as far as providers tell: delivered, opened, complained."""
+    message = messages.view(call.connection, call.project_id, call["messageId"])
+    found = {} if message.month is None else delivery_events.totals(call.connection, message.month, message.number)
+    return {"total": sum(found.values()), "events": {str(event): by for event, by in found.items()}}
 
 
 @operations.add("POST", "/messaging/messages/{messageId}/cancel", _ID, scopes=_WRITE, model="message")
@@ -122,7 +137,7 @@ def _message(call: Call) -> dict[str, Any]:
     return rendered_message(call.connection, messages.view(call.connection, call.project_id, call["messageId"]))
 
 
-def _rendered(delivery: DeliveryView) -> dict[str, Any]:
+def _rendered(delivery: DeliveryView, events: Sequence[EventView]) -> dict[str, Any]:
     return {
         "$id": delivery.id,
         "$createdAt": timestamp(delivery.created_at),
@@ -139,6 +154,10 @@ def _rendered(delivery: DeliveryView) -> dict[str, Any]:
         "error": delivery.error,
         "acceptedAt": optional_timestamp(delivery.accepted_at),
         "dueAt": optional_timestamp(delivery.due_at),
+        "events": [
+            {"event": str(each.event), "at": timestamp(each.at), "code": each.code, "reason": each.reason}
+            for each in events
+        ],
     }
 
 

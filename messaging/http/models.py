@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from messaging.channel import Lane, OnUnknown, Role
 from messaging.http import answer_fields as f
 from messaging.http.answer_fields import Schema
+from messaging.receipt import Event
+from messaging.sms_segments import Encoding
 from messaging.status import DeliveryStatus, MessageState
+from messaging.store.check_steps import CheckOutcome, StepName, StepState
+from messaging.store.suppressions import Scope
 
 _SESSION_CLIENT = {
     "provider": f.text("How the user signed in, e.g. `email`, `anonymous` or `server`."),
@@ -106,6 +110,40 @@ MODELS: Mapping[str, Schema] = {
             "rejectedTotal": f.number("How many can't be used."),
         },
     ),
+    "suppression": f.model(
+        "An address that is not written to. The address itself is not kept.",
+        {
+            "$id": f.text("Its id, made of the channel and a keyed hash of the address."),
+            "$createdAt": f.time("Since when it reaches so far."),
+            "providerType": f.channel("Channel of the address."),
+            "scope": f.word("How far it reaches: `bulk` lets a password code out.", Scope),
+            "reason": f.text(
+                "Why: `bounced_hard`, `complained` or `unsubscribed`, perhaps with the provider's code; or what"
+                " whoever added it said."
+            ),
+        },
+    ),
+    "suppressionList": f.listing("suppressions", "suppression"),
+    "suppressionImport": f.model(
+        "What became of a list of addresses.",
+        {
+            "rows": f.number("How many were read."),
+            "added": f.number("How many are new on the list."),
+            "raised": f.number("How many reached bulk mail only, and now everything."),
+            "already": f.number("How many were on the list as far as asked, or are named again."),
+            "invalid": f.array(
+                "The first 100 that can't be used.",
+                f.model(
+                    "One that can't be used.",
+                    {
+                        "line": f.number("Line of the file, or place in the list, counted from 1."),
+                        "reason": f.text("Why, in words."),
+                    },
+                ),
+            ),
+            "invalidTotal": f.number("How many can't be used."),
+        },
+    ),
     "target": f.model(
         "One address of one user: a device's token, an email address or a phone number.",
         {
@@ -132,11 +170,68 @@ MODELS: Mapping[str, Schema] = {
             "missing": f.array("Credentials and options it still needs before it can be enabled."),
             "unavailable": f.or_null(f.text("Why this kind can't be used here.")),
             "priority": f.number("Lower is tried first.", minimum=-1_000_000),
-            "stoppedAt": f.or_null(f.time("When it was stopped because most of its targets seemed dead.")),
+            "weight": f.number("Its share of the traffic among accounts of the same priority."),
+            "limits": f.reference("providerLimits"),
+            "stoppedAt": f.or_null(f.time("When it was stopped: by a refusal, an outage or an empty account.")),
             "stoppedReason": f.or_null(f.text("Why, in words.")),
+            "stoppedUntil": f.or_null(f.time("When it is tried again by itself; null: not before it is changed.")),
+        },
+    ),
+    "providerLimits": f.model(
+        "How fast an account may send, over all workers and machines; null where only its kind's own limits hold.",
+        {
+            "perSecond": f.or_null(f.decimal("Messages a second.")),
+            "perMinute": f.or_null(f.number("Messages a minute.")),
+            "concurrency": f.or_null(f.number("Requests in flight at once.")),
+            "warmUp": f.flag("A new email account starts slowly: 200 on its first day, twice as many on each further."),
         },
     ),
     "providerList": f.listing("providers", "provider"),
+    "providerCheck": f.model(
+        "A test of an account: whether its provider takes it, and what became of a test message.",
+        {
+            **f.stamped("check"),
+            "providerId": f.text("Id of the provider."),
+            "sendTo": f.or_null(f.text("Where the test message goes; null where none is sent.")),
+            "messageId": f.or_null(f.text("Id of the test message, once it is accepted.")),
+            "outcome": f.or_null(f.word("How it ended; null while it goes on.", CheckOutcome)),
+            "steps": f.array("What is done, in order.", f.reference("providerCheckStep")),
+        },
+    ),
+    "providerCheckStep": f.model(
+        "One step of a check.",
+        {
+            "name": f.word("Which step.", StepName),
+            "state": f.word("How it went; `skipped` is no failure.", StepState),
+            "detail": f.text("The same in words."),
+            "at": f.or_null(f.time("When it ended.")),
+            "tookMs": f.or_null(f.number("How long it took, in milliseconds.")),
+        },
+    ),
+    "providerCheckList": f.listing("checks", "providerCheck"),
+    "providerLog": f.listing("entries", "providerLogEntry"),
+    "providerLogEntry": f.model(
+        "Something that happened to an account.",
+        {
+            "$id": f.text("Id of the entry."),
+            "$createdAt": f.time("When it happened."),
+            "what": f.text("What: `stopped`, `paused`, `started` or `checked`."),
+            "reason": f.text("Why, or how it went, in words."),
+        },
+    ),
+    "providerReceipts": f.model(
+        "How the receipts of an account fare, as far as they are kept.",
+        {
+            "applied": f.number("Requests that took effect."),
+            "waiting": f.number("Those a worker has not looked at."),
+            "refused": f.number("Those that were forged, unreadable, or about messages of somebody else."),
+            "held": f.number("Those that wait for a key to verify them with."),
+            "lastAt": f.or_null(f.time("When the last one came.")),
+            "lastRefusal": f.or_null(f.text("Why the last one was put aside.")),
+            "receiptsUrl": f.or_null(f.text("Where the provider is to report to. Whoever knows it can.")),
+            "hint": f.or_null(f.text("What can be done about it, if anything.")),
+        },
+    ),
     "message": f.model(
         "A message and what became of it.",
         {
@@ -188,9 +283,37 @@ MODELS: Mapping[str, Schema] = {
             "error": f.or_null(f.text("What went wrong, in words.")),
             "acceptedAt": f.or_null(f.time("When the provider accepted it.")),
             "dueAt": f.or_null(f.time("When it is tried again.")),
+            "events": f.array("What its provider told, in order.", f.reference("deliveryEvent")),
+        },
+    ),
+    "deliveryEvent": f.model(
+        "What a provider told about a delivery.",
+        {
+            "event": f.word("What happened.", Event),
+            "at": f.time("When, by the provider's clock."),
+            "code": f.or_null(f.text("The provider's code for it.")),
+            "reason": f.or_null(f.text("The same in words.")),
+        },
+    ),
+    "messageEvents": f.model(
+        "What happened to the recipients of a message, as far as their providers tell.",
+        {
+            "total": f.number("All of them together."),
+            "events": f.mapping("How many recipients by what happened.", f.number("How many.")),
         },
     ),
     "deliveryList": f.listing("deliveries", "delivery"),
+    "smsPreview": f.model(
+        "What a text message would take on the air.",
+        {
+            "encoding": f.word("The alphabet it is sent in: one character outside GSM-7 moves all of it.", Encoding),
+            "parts": f.number("Parts it is sent and billed as.", minimum=1),
+            "characters": f.number("Its characters."),
+            "units": f.number("Its septets (GSM-7) or UTF-16 units (UCS-2): some characters take two."),
+            "left": f.number("How many of them still fit into the last part."),
+            "forcing": f.array("The characters that GSM-7 does not have; without them it were GSM-7."),
+        },
+    ),
     "resolved": f.model(
         "Who a message to an audience would reach now.",
         {

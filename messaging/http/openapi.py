@@ -172,7 +172,7 @@ def _placed(parameter: Parameter, place: str) -> dict[str, Any]:
     said = schema.pop("description", "")
     if said:
         found["description"] = said
-    if place == "path":
+    if found["required"]:
         found["example"] = example(parameter.name, schema)
     return found
 

@@ -11,6 +11,7 @@ from messaging.http import parameters as p
 from messaging.http.errors import ApiError
 from messaging.http.json_text import optional_timestamp, timestamp
 from messaging.http.operations import Call, Operations
+from messaging.http.provider_limits import LIMITS, limits_of, rendered_limits
 from messaging.http.provider_parameters import MASK, given_fields, parameters_of
 from messaging.http.queries import LONGEST_SEARCH, parse_queries
 from messaging.store import provider_fields, providers
@@ -20,6 +21,12 @@ operations = Operations("messaging")
 
 _ENABLED = p.boolean("enabled", help="Whether messages may go through it.")
 _PRIORITY = p.integer("priority", least=-1_000_000, most=1_000_000, help="Lower is tried first; 0 if not given.")
+_WEIGHT = p.integer(
+    "weight",
+    least=0,
+    most=providers.HEAVIEST,
+    help="Its share of the traffic among accounts of the same priority; 0 if not given.",
+)
 _SEARCH = p.text("search", shortest=0, longest=LONGEST_SEARCH)
 _TOTAL = p.flag_in_query("total", default=True, help="false: do not count, `total` is 0")
 
@@ -80,6 +87,8 @@ def _declare(kind: ProviderKind) -> None:
         *parameters_of(kind, creating=True),
         _ENABLED,
         _PRIORITY,
+        _WEIGHT,
+        LIMITS,
         scopes=("providers.write",),
         status=201,
         model="provider",
@@ -93,6 +102,8 @@ def _declare(kind: ProviderKind) -> None:
         *parameters_of(kind, creating=False),
         _ENABLED,
         _PRIORITY,
+        _WEIGHT,
+        LIMITS,
         scopes=("providers.write",),
         model="provider",
     )(update)
@@ -117,6 +128,8 @@ def _create(call: Call, kind: ProviderKind) -> dict[str, Any]:
         provider_id=call["providerId"],
         enabled=bool(call["enabled"]) and complete,
         priority=call["priority"] or 0,
+        weight=call["weight"] or 0,
+        limits=limits_of(call, kind),
     )
     return rendered(made)
 
@@ -142,6 +155,8 @@ def _update(call: Call, kind: ProviderKind) -> dict[str, Any]:
             options=options,
             enabled=call["enabled"],
             priority=call["priority"],
+            weight=call["weight"],
+            limits=limits_of(call, kind),
         )
     except InvalidArgumentError as error:
         if error.argument != "enabled":
@@ -169,6 +184,9 @@ def rendered(provider: ProviderView) -> dict[str, Any]:
         "missing": list(provider.missing),
         "unavailable": provider.unavailable,
         "priority": provider.priority,
+        "weight": provider.weight,
+        "limits": rendered_limits(provider.limits),
         "stoppedAt": optional_timestamp(provider.stopped_at),
         "stoppedReason": provider.stopped_reason,
+        "stoppedUntil": optional_timestamp(provider.stopped_until),
     }

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from messaging.http import openapi
 from messaging.http.operations import Access, Operation
@@ -145,9 +146,13 @@ def kind(schema: Mapping[str, Any]) -> str:
 def curl(operation: Operation) -> str:
     """A request as one would type it, with the address and secrets in shell variables."""
     path = operation.path
+    asked = {}
     for one in openapi.described(operation)["parameters"]:
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", str(one["example"]))
+        elif one["in"] == "query" and one["required"]:
+            asked[one["name"]] = one["example"]
+    path += f"?{urlencode(asked)}" if asked else ""
     lines = [f'curl -X {operation.method} "$ENDPOINT{path}"']
     if operation.access is not Access.PUBLIC:
         lines.append('-H "X-Appwrite-Project: $PROJECT"')

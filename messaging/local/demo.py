@@ -71,7 +71,7 @@ def _demonstrate(stack: DemoStack, users: int) -> bool:
     where = f"API: {runtime['endpoint']} · Flower: {runtime['flower']}"
     console.print(f"Ready after {ready_s:.1f} s. {where}", highlight=False)
     with Messaging.from_runtime(stack.data_dir) as messaging:
-        kinds = add_providers(messaging, stack.runtime["sandbox"])
+        kinds = add_providers(messaging, stack.runtime["sandbox"], stack.runtime["endpoint"])
         console.print(f"Providers, against the sandbox: {', '.join(kinds)}.", highlight=False)
         people = _people(console, messaging, users)
         run = secrets.token_hex(3)
@@ -175,7 +175,7 @@ def _report(console: Console, verdicts: Sequence[Verdict]) -> bool:
     table = Table(title="What became of them", box=SIMPLE_HEAD)
     for column in ("message", "state"):
         table.add_column(column)
-    for column in ("targets", "accepted", "failed", "expired", "seconds", "per s", "p50 s", "p99 s"):
+    for column in ("targets", "accepted", "delivered", "failed", "expired", "seconds", "per s", "p50 s", "p99 s"):
         table.add_column(column, justify="right", no_wrap=True)
     for verdict in verdicts:
         failed = "\n".join(f"{total:,} {reason}" for reason, total in verdict.failed.items()) or "0"
@@ -184,6 +184,7 @@ def _report(console: Console, verdicts: Sequence[Verdict]) -> bool:
             verdict.message.state,
             f"{verdict.message.total:,}",
             f"{verdict.accepted:,}",
+            f"{verdict.delivered:,}" if verdict.delivered else "-",
             failed,
             f"{verdict.expired_targets:,}",
             f"{verdict.duration_s:.2f}",

@@ -35,6 +35,8 @@ class Verdict:
     sent: Sent
     message: MessageView
     accepted: int
+    delivered: int
+    """Of the accepted, those whose provider has told by now that they arrived."""
     failed: Mapping[str, int]
     """By reason."""
     expired_targets: int
@@ -100,6 +102,7 @@ def _verdict(messaging: Messaging, sent: Sent, taken: list[tuple[str, float]], d
         sent=sent,
         message=message,
         accepted=len(accepted),
+        delivered=message.totals.get(DeliveryStatus.DELIVERED, 0),
         failed=failed,
         expired_targets=expired_targets,
         lost=len(accepted - in_sandbox.keys()),

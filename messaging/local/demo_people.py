@@ -9,7 +9,7 @@ from functools import partial
 
 from messaging.channel import Channel
 from messaging.client.messaging import Messaging
-from messaging.local.sandbox import credentials
+from messaging.local import sandbox_accounts
 from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.store.bulk_rows import BulkRow
 from messaging.store.bulk_subscribe import BulkProgress, BulkResult
@@ -33,6 +33,7 @@ DEAD_FCM = "magic-unregistered-"
 """Magic tokens: the sandbox answers that the app is gone from the device."""
 
 ADA = "ada"
+_KINDS = ("apns", "fcm", "sendgrid", "smtp", "twilio")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +46,16 @@ class People:
     results: Mapping[str, BulkResult]
 
 
-def add_providers(messaging: Messaging, sandbox: Mapping[str, str]) -> list[str]:
-    """Kinds of the five providers, configured against the sandbox."""
-    addresses = SandboxAddresses(**sandbox)
-    made = (
-        ("apns", 0, credentials.apns_credentials(addresses.control)),
-        ("fcm", 0, credentials.fcm_credentials(addresses.control, addresses.fcm_token)),
-        ("sendgrid", 0, {**credentials.sendgrid_credentials(), "fromEmail": "news@example.com", "fromName": "News"}),
-        ("smtp", 1, {**credentials.smtp_credentials(addresses), "fromEmail": "post@example.com"}),
-        ("twilio", 0, {**credentials.twilio_credentials(), "from": "+15005550006"}),
-    )
-    for kind, priority, fields in made:
-        messaging.providers.create(kind, provider_id=kind, priority=priority, **fields)
-    return [kind for kind, _, _ in made]
+def add_providers(messaging: Messaging, sandbox: Mapping[str, str], endpoint: str) -> list[str]:
+    """Kinds of the five providers, configured against the sandbox, which reports to `endpoint` (ending in /v1)."""
+    addresses = SandboxAddresses.read(sandbox)
+    for priority, kind in enumerate(_KINDS):
+        fields = sandbox_accounts.fields(kind, addresses)
+        made = messaging.providers.create(kind, provider_id=kind, priority=priority, **fields)
+        changes = sandbox_accounts.report_to(kind, fields, addresses, f"{endpoint}/receipts/{made.receipt_key}")
+        if changes:
+            messaging.providers.update(kind, **changes)
+    return list(_KINDS)
 
 
 def add_people(messaging: Messaging, users: int, moved: Callable[[str, int], None]) -> People:

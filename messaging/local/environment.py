@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from messaging.local.sandbox import web
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,7 +40,8 @@ def base_environment(
 
 def sandbox_environment(addresses: Mapping[str, str]) -> dict[str, str]:
     """The variables that point the adapters at the sandbox and make them trust its certificates."""
-    env = {f"MESSAGING_ENDPOINTS__{kind.upper()}": addresses[kind] for kind in _SANDBOX_ENDPOINTS if kind in addresses}
+    kinds = (*_SANDBOX_ENDPOINTS, *web.names())
+    env = {f"MESSAGING_ENDPOINTS__{kind.upper()}": addresses[kind] for kind in kinds if kind in addresses}
     return env | {"MESSAGING_CA_FILE": addresses["ca_file"]}
 
 

@@ -67,7 +67,7 @@ def _worker(name: str, queues: str, pool: str) -> Process:
 PROCESSES = (
     Process("api", Kind.API, "messaging api --host 127.0.0.1 --port $PORT"),
     _worker("intake", "messaging.high,messaging", "-c 2"),
-    _worker("fanout", "messaging.fanout.high,messaging.fanout,messaging.sweep", "-c 2"),
+    _worker("fanout", "messaging.fanout.high,messaging.fanout,messaging.sweep,messaging.receipts", "-c 2"),
     _worker("push", "messaging.push", "-P threads -c ${PUSH_BATCHES:-2}"),
     _worker("push-high", "messaging.push.high", "-P threads -c 8"),
     _worker("email", "messaging.email", "-c ${EMAIL_CONCURRENCY:-1}"),

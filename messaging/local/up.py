@@ -168,6 +168,8 @@ class _Stack:
             kept_secret(self._directory / "flower.cookie"),
             events=self._options.flower_events,
         )
+        if addresses is not None and not (env.get("MESSAGING_PUBLIC_URL") or env.get("MESSAGING_CALLBACK_URL")):
+            env["MESSAGING_CALLBACK_URL"] = f"http://127.0.0.1:{ports['api']}"  # the stand-ins report there
         env |= {"PORT": str(ports["api"]), "FLOWER_PORT": str(ports["flower"])}
         for process in PROCESSES:
             port = ports[process.name] if process.kind in {Kind.API, Kind.FLOWER} else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, text
 from messaging.channel import Channel, Lane
 from messaging.errors import InvalidArgumentError
 from messaging.status import MessageState
-from messaging.wire import Queue, deliver_queue
+from messaging.wire import Queue, TaskName, deliver_queue
 
 
 class BatchState(IntEnum):
@@ -45,13 +46,17 @@ class BatchRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Hint:
-    """A batch or a fan-out somebody should look at: what a Celery message carries."""
+    """A batch or a fan-out somebody should look at, or another task of ours: what a Celery message carries."""
 
     queue: Queue
     shadow: str
     """The task's name as Flower shows it."""
     batch: BatchRef | None = None
     message_id: int | None = None
+    task: TaskName | None = None
+    """The task, where it is neither."""
+    argument: str | None = None
+    """Its one argument, if it takes one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +118,14 @@ UPDATE batches b SET lease_until = now() + make_interval(secs => :lease_s)
   FROM messages m
  WHERE b.month = :month AND b.id = :id AND b.claim = :claim AND b.state = {BatchState.LEASED:d}
    AND b.lease_until > now() AND m.id = b.message_id
-RETURNING m.state, m.expires_at <= now() AS expired, {_NESTED_LOOKUPS}
+RETURNING m.state, m.expires_at <= now() AS expired,
+          (SELECT p.stopped_at IS NOT NULL FROM providers p WHERE p.id = b.provider_id) AS is_down, {_NESTED_LOOKUPS}
 """)
+
+
+def look_up(connection: Connection) -> None:
+    """Plan what follows in this transaction as lookups by key."""
+    connection.execute(text(f"SELECT {_NESTED_LOOKUPS}"))
 
 
 class LeaseLostError(Exception):
@@ -127,6 +138,8 @@ class Held:
 
     state: MessageState
     expired: bool
+    is_down: bool
+    """The provider was stopped meanwhile."""
 
 
 def hold(connection: Connection, owned: Lease, *, lease_s: float) -> Held:
@@ -138,7 +151,7 @@ def hold(connection: Connection, owned: Lease, *, lease_s: float) -> Held:
     row = connection.execute(_HOLD, _key(owned) | {"lease_s": lease_s}).one_or_none()
     if row is None:
         raise LeaseLostError
-    return Held(MessageState.of(row.state), row.expired)
+    return Held(MessageState.of(row.state), row.expired, bool(row.is_down))
 
 
 def count(connection: Connection, ref: BatchRef, changes: dict[str, int]) -> None:
@@ -149,6 +162,24 @@ def count(connection: Connection, ref: BatchRef, changes: dict[str, int]) -> Non
         connection.execute(
             text(f"UPDATE batches SET {sets}, updated_at = now() WHERE month = :month AND id = :id"),
             {"month": ref.month, "id": ref.id, **moved},
+        )
+
+
+_COUNTED = ("accepted", "delivered", "failed", "unknown", "expired", "cancelled", "suppressed")
+
+
+def count_all(connection: Connection, changes: Mapping[BatchRef, Mapping[str, int]]) -> None:
+    """Add to the counters of several batches, locked by the caller, in one statement."""
+    if changes:
+        arrays = ", ".join(f"CAST(:{name} AS int[])" for name in _COUNTED)
+        sets = ", ".join(f"{name} = b.{name} + n.{name}" for name in _COUNTED)
+        connection.execute(
+            text(f"""UPDATE batches b SET {sets}, updated_at = now()
+                       FROM unnest(CAST(:months AS date[]), CAST(:ids AS bigint[]), {arrays})
+                            AS n(month, id, {", ".join(_COUNTED)})
+                      WHERE b.month = n.month AND b.id = n.id"""),
+            {"months": [ref.month for ref in changes], "ids": [ref.id for ref in changes]}
+            | {name: [by.get(name, 0) for by in changes.values()] for name in _COUNTED},
         )
 
 
@@ -216,7 +247,7 @@ _DUE = text(f"""
 WITH due AS (
     SELECT b.month, b.id FROM batches b
       JOIN messages m ON m.id = b.message_id AND m.state = {MessageState.PROCESSING.code}
-      JOIN providers p ON p.id = b.provider_id AND p.enabled AND p.stopped_at IS NULL
+      JOIN providers p ON p.id = b.provider_id AND p.enabled AND (p.stopped_at IS NULL OR p.stopped_until <= now())
      WHERE b.channel = :channel AND b.lane = :lane
        AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
          OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
@@ -263,6 +294,10 @@ def close(connection: Connection, ref: BatchRef) -> None:
 def deliver_hint(ref: BatchRef, channel: Channel, lane: Lane, kind: str) -> Hint:
     """The hint for a batch: its queue, and the name Flower shows."""
     return Hint(queue=deliver_queue(channel, lane), shadow=f"{channel} · {kind}", batch=ref)
+
+
+RECEIPTS_HINT = Hint(queue=Queue.RECEIPTS, shadow="receipts", task=TaskName.RECEIPTS)
+"""That receipts wait."""
 
 
 def unhint(connection: Connection, refs: list[BatchRef]) -> None:

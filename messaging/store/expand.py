@@ -31,6 +31,10 @@ class Audience:
     bcc_ids: Sequence[int] = ()
 
 
+SHARES = 1000
+"""Into so many parts an audience is divided to share it out among providers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """Where the targets of one provider go: the provider that will serve them, and its batch size."""
@@ -42,6 +46,9 @@ class Route:
     kind: str
     """Kind of the provider that will serve them."""
     task_size: int
+    low: int = 0
+    high: int = SHARES
+    """It serves those of its targets whose share of `SHARES` lies from `low` to below `high`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +109,9 @@ _REACHABLE = """
 _EXPAND = text(f"""
 WITH page AS MATERIALIZED ({_PAGE}),
 route AS MATERIALIZED (
-    SELECT * FROM unnest(CAST(:route_from AS bigint[]), CAST(:route_to AS bigint[]), CAST(:route_size AS int[]))
-        AS r(from_id, provider_id, task_size)
+    SELECT * FROM unnest(CAST(:route_from AS bigint[]), CAST(:route_to AS bigint[]), CAST(:route_size AS int[]),
+                         CAST(:route_low AS int[]), CAST(:route_high AS int[]))
+        AS r(from_id, provider_id, task_size, low, high)
 ),
 picked AS MATERIALIZED (
     SELECT p.target_id, p.role, coalesce(r.provider_id, 0) AS provider_id, coalesce(r.task_size, 1000) AS task_size,
@@ -111,7 +119,8 @@ picked AS MATERIALIZED (
                 WHEN coalesce(r.provider_id, 0) = 0 THEN {DeliveryStatus.FAILED.code}
                 ELSE {DeliveryStatus.QUEUED.code} END AS status
       FROM page p {_REACHABLE}
-      LEFT JOIN route r ON r.from_id = coalesce(t.provider_id, 0)
+      LEFT JOIN route r ON r.from_id = coalesce(t.provider_id, 0) AND (r.low = 0 AND r.high = {SHARES}
+           OR mod(abs(hashint8(t.id # :message)::bigint), {SHARES}) BETWEEN r.low AND r.high - 1)
       LEFT JOIN suppressions x ON x.project_id = :project AND x.channel = :channel
            AND x.address_hash = t.address_hash AND (x.scope = 'everything' OR :bulk)
 ),
@@ -211,6 +220,8 @@ def expand_page(
         "route_from": [route.provider_id for route in routes],
         "route_to": [route.effective_id for route in routes],
         "route_size": [route.task_size for route in routes],
+        "route_low": [route.low for route in routes],
+        "route_high": [route.high for route in routes],
     }
     rows = connection.execute(_EXPAND, parameters).all()
     return Expansion(

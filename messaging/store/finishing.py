@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
 from messaging.status import DeliveryStatus, MessageState, finished_state
 from messaging.store.messages import COUNTERS, SUMS
@@ -38,7 +39,7 @@ def finish(connection: Connection, *, limit: int) -> int:
     """Finish the messages that have nothing open, with true totals. Returns how many."""
     rows = connection.execute(_FINISHED, {"limit": limit}).mappings().all()
     for row in rows:
-        totals = {DeliveryStatus(name): int(row[name]) for name in COUNTERS if row[name]}
+        totals, stored = _totals(row)
         cancelled = row["state"] == _M.CANCELLED.code
         failure = None
         if not row["total"] and not cancelled:
@@ -48,13 +49,35 @@ def finish(connection: Connection, *, limit: int) -> int:
             {
                 "id": row["id"],
                 "state": _M.CANCELLED.code if cancelled else finished_state(totals).code,
-                "totals": json.dumps(
-                    {status.value: by for status, by in totals.items()} | {"total": int(row["total"])}
-                ),
+                "totals": stored,
                 "failure": failure,
             },
         )
     return len(rows)
+
+
+_SUMS_OF = text(f"""
+SELECT m.id, {SUMS}, coalesce(sum(b.total), 0)::bigint AS total
+  FROM (SELECT * FROM messages WHERE id = ANY(CAST(:ids AS bigint[])) AND finished_at IS NOT NULL
+         ORDER BY id FOR UPDATE) m
+  JOIN batches b ON b.month = m.month AND b.message_id = m.id
+ WHERE m.state <> {_M.CANCELLED.code} GROUP BY m.id
+""")
+
+_FOLD = text("UPDATE messages SET state = :state, totals = CAST(:totals AS jsonb), updated_at = now() WHERE id = :id")
+
+
+def fold_again(connection: Connection, message_ids: Collection[int]) -> None:
+    """Give finished messages the totals, and the state that follows from them, after receipts changed them."""
+    rows = connection.execute(_SUMS_OF, {"ids": sorted(message_ids)}).mappings().all()
+    for row in rows:
+        totals, stored = _totals(row)
+        connection.execute(_FOLD, {"id": row["id"], "state": finished_state(totals).code, "totals": stored})
+
+
+def _totals(row: RowMapping) -> tuple[dict[DeliveryStatus, int], str]:
+    totals = {DeliveryStatus(name): int(row[name]) for name in COUNTERS if row[name]}
+    return totals, json.dumps({status.value: by for status, by in totals.items()} | {"total": int(row["total"])})
 
 
 _OPEN_OF_ENDED = text(f"""

@@ -1,4 +1,4 @@
-"""Months of the ledger: the partitions of `batches` and `deliveries`."""
+"""Months of the ledger: the partitions of `batches`, `deliveries` and what is told about them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-PARTITIONED = ("batches", "deliveries")
+PARTITIONED = ("batches", "deliveries", "delivery_events", "provider_message_ids")
 
 # Deliveries are updated two or three times in place: room on the page keeps those updates heap-only.
 _STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=60, autovacuum_vacuum_scale_factor=0.05"}
+_INSERT_ONLY = "fillfactor=100"
 
 _LOCK = 0x7061_7274
 
@@ -42,8 +43,8 @@ def ensure_month(connection: Connection, month: date) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         connection.execute(
             text(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table}"
-                f" FOR VALUES FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}') WITH ({_STORAGE[table]})"
+                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES"
+                f" FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}') WITH ({_STORAGE.get(table, _INSERT_ONLY)})"
             )
         )
 

@@ -15,15 +15,18 @@ from messaging.catalog import ProviderKind, kind_of
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import lists, provider_fields
+from messaging.limits import Limits
+from messaging.store import lists, provider_fields, provider_stops, receipts
 from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.vault import Vault
 
 LONGEST_NAME = 128
+HEAVIEST = 1000
 
 _COLUMNS = (
-    "id, public_id, kind, channel, name, enabled, credentials, options, priority, stopped_at, stopped_reason,"
-    " created_at, updated_at"
+    "id, project_id, public_id, kind, channel, name, enabled, credentials, options, priority, weight, limits,"
+    " receipt_key, stopped_at, stopped_reason, stopped_until, stopped_until <= now() AS on_trial, created_at,"
+    " updated_at"
 )
 
 
@@ -45,12 +48,18 @@ class ProviderAccount:
     """What an adapter needs, credentials in clear: it is never shown, logged or stored."""
 
     id: int
+    project_id: int
     public_id: str
     kind: str
     credentials: Mapping[str, Any]
     options: Mapping[str, Any]
+    limits: Limits
+    receipt_key: str
     enabled: bool
     stopped_reason: str | None
+    on_trial: bool
+    """Stopped for a while that is over: one worker may try whether it works again (`provider_stops.probe`)."""
+    created_at: datetime
     updated_at: datetime
 
     def __repr__(self) -> str:
@@ -75,8 +84,14 @@ class ProviderView:
     unavailable: str | None
     """Why no provider of its kind can be enabled, if so."""
     priority: int
+    weight: int
+    limits: Limits
+    receipt_key: str
+    """The secret part of the address its receipts come to."""
     stopped_at: datetime | None
     stopped_reason: str | None
+    stopped_until: datetime | None
+    """When it is tried again by itself; None while stopped: not before somebody says so."""
     created_at: datetime
     updated_at: datetime
 
@@ -128,41 +143,22 @@ def load_account(connection: Connection, vault: Vault, provider_id: int) -> Prov
     kind = kind_of(row.kind)
     return ProviderAccount(
         id=row.id,
+        project_id=row.project_id,
         public_id=row.public_id,
         kind=row.kind,
+        limits=Limits.of(row.limits),
+        receipt_key=row.receipt_key,
+        on_trial=bool(row.on_trial),
         credentials=provider_fields.with_defaults(kind.credentials, _opened(vault, row.credentials)),
         options=provider_fields.with_defaults(kind.options, row.options),
         enabled=row.enabled,
         stopped_reason=row.stopped_reason,
+        created_at=row.created_at,
         updated_at=row.updated_at,
     )
 
 
-def stop(connection: Connection, provider_id: int, reason: str) -> bool:
-    """Stop the provider of that number: its deliveries wait. False if it had been stopped before (reason kept)."""
-    stopped = connection.execute(
-        text(
-            "UPDATE providers SET stopped_at = now(), stopped_reason = :reason, updated_at = clock_timestamp()"
-            " WHERE id = :id AND stopped_at IS NULL RETURNING id"
-        ),
-        {"id": provider_id, "reason": reason},
-    ).one_or_none()
-    return stopped is not None
-
-
-def start(connection: Connection, provider_id: int) -> bool:
-    """Let a stopped provider of that number work again. False if it was not stopped."""
-    started = connection.execute(
-        text(
-            "UPDATE providers SET stopped_at = NULL, stopped_reason = NULL, updated_at = clock_timestamp()"
-            " WHERE id = :id AND stopped_at IS NOT NULL RETURNING id"
-        ),
-        {"id": provider_id},
-    ).one_or_none()
-    return started is not None
-
-
-def create(
+def create(  # noqa: PLR0913  what can be said of an account
     connection: Connection,
     vault: Vault,
     project_id: int,
@@ -174,6 +170,8 @@ def create(
     provider_id: str | None = None,
     enabled: bool | None = None,
     priority: int = 0,
+    weight: int = 0,
+    limits: Limits | None = None,
 ) -> ProviderView:
     """A new provider; enabled when its credentials are complete, unless `enabled` says otherwise.
 
@@ -189,11 +187,10 @@ def create(
         _refuse_enabling(entry, missing)
     row = connection.execute(
         text(
-            "INSERT INTO providers"
-            " (project_id, public_id, kind, channel, name, enabled, credentials, options, priority)"
-            " VALUES (:project, :id, :kind, :channel, :name, :enabled, :credentials, :options, :priority)"
-            " ON CONFLICT (project_id, public_id) DO NOTHING RETURNING id"
-        ).bindparams(bindparam("options", type_=JSONB)),
+            "INSERT INTO providers (project_id, public_id, kind, channel, name, enabled, credentials, options,"
+            " priority, weight, limits, app) VALUES (:project, :id, :kind, :channel, :name, :enabled, :credentials,"
+            " :options, :priority, :weight, :limits, :app) ON CONFLICT (project_id, public_id) DO NOTHING RETURNING id"
+        ).bindparams(bindparam("options", type_=JSONB), bindparam("limits", type_=JSONB)),
         {
             "project": project_id,
             "id": public_id,
@@ -204,6 +201,9 @@ def create(
             "credentials": vault.seal(checked),
             "options": chosen,
             "priority": priority,
+            "weight": _check_weight(weight),
+            "limits": (limits or Limits()).as_json(),
+            "app": app_of(entry, checked),
         },
     ).one_or_none()
     if row is None:
@@ -273,7 +273,7 @@ def listed(connection: Connection, vault: Vault, project_id: int, wanted: Wanted
     return ProviderPage(providers=[_view(vault, row) for row in found.rows], total=found.total)
 
 
-def update(
+def update(  # noqa: PLR0913  what can be changed of an account
     connection: Connection,
     vault: Vault,
     project_id: int,
@@ -284,11 +284,13 @@ def update(
     options: Mapping[str, Any] | None = None,
     enabled: bool | None = None,
     priority: int | None = None,
+    weight: int | None = None,
+    limits: Limits | None = None,
 ) -> ProviderView:
     """The provider after the change: named credentials and options replace the old, the others stay.
 
-    New credentials or options, or `enabled=True`, let a stopped provider work again. Raises
-    `InvalidArgumentError` as `create` does, `NotFoundError`.
+    New credentials or options, or `enabled=True`, let a stopped provider work again, and receipts that were put
+    aside are looked at again. Raises `InvalidArgumentError` as `create` does, `NotFoundError`.
     """
     row = _row(connection, project_id, public_id, lock=True)
     entry = kind_of(row["kind"])
@@ -302,20 +304,25 @@ def update(
     connection.execute(
         text(
             "UPDATE providers SET name = :name, credentials = :credentials, options = :options, enabled = :enabled,"
-            " priority = :priority, updated_at = clock_timestamp(),"
-            " stopped_at = CASE WHEN :again THEN NULL ELSE stopped_at END,"
-            " stopped_reason = CASE WHEN :again THEN NULL ELSE stopped_reason END WHERE id = :id"
-        ).bindparams(bindparam("options", type_=JSONB)),
+            " priority = :priority, weight = :weight, limits = :limits, app = :app, updated_at = clock_timestamp()"
+            " WHERE id = :id"
+        ).bindparams(bindparam("options", type_=JSONB), bindparam("limits", type_=JSONB)),
         {
             "name": _check_name(name if name is not None else row["name"]),
             "credentials": vault.seal(sealed) if credentials else row["credentials"],
             "options": chosen,
             "enabled": row["enabled"] if enabled is None else enabled,
             "priority": row["priority"] if priority is None else priority,
-            "again": bool(credentials or options or enabled),
+            "weight": row["weight"] if weight is None else _check_weight(weight),
+            "limits": row["limits"] if limits is None else limits.as_json(),
+            "app": app_of(entry, sealed),
             "id": row["id"],
         },
     )
+    if credentials or options or enabled:
+        provider_stops.start(connection, row["id"], why="changed")
+    if credentials:
+        receipts.release_held(connection, row["id"])
     return get(connection, vault, project_id, public_id)
 
 
@@ -369,8 +376,12 @@ def _view(vault: Vault, row: RowMapping) -> ProviderView:
         missing=provider_fields.missing(entry, opened, row["options"]),
         unavailable=entry.unavailable,
         priority=row["priority"],
+        weight=row["weight"],
+        limits=Limits.of(row["limits"]),
+        receipt_key=row["receipt_key"],
         stopped_at=row["stopped_at"],
         stopped_reason=row["stopped_reason"],
+        stopped_until=row["stopped_until"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
@@ -381,6 +392,22 @@ def _refuse_enabling(entry: ProviderKind, missing: tuple[str, ...]) -> None:
         raise InvalidArgumentError("enabled", entry.unavailable)
     if missing:
         raise InvalidArgumentError("enabled", f"{entry.title} can't be enabled without {', '.join(missing)}")
+
+
+def app_of(entry: ProviderKind, credentials: Mapping[str, Any]) -> str | None:
+    """Which app an account's addresses belong to; empty where any account of the channel can reach any address."""
+    if not entry.app:
+        return ""
+    value: Any = credentials
+    for part in entry.app.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return str(value) if value else None
+
+
+def _check_weight(weight: int) -> int:
+    if not 0 <= weight <= HEAVIEST:
+        raise InvalidArgumentError("weight", f"a weight is a whole number from 0 to {HEAVIEST}")
+    return weight
 
 
 def _check_name(name: str) -> str:

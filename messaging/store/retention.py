@@ -12,6 +12,8 @@ from messaging.store.partitions import PARTITIONED, date_after, partition_name
 
 IDEMPOTENCY_DAYS = 30
 """A task id or idempotency key is remembered this long past its message's end."""
+RECEIPT_DAYS = 30
+"""A receipt is kept as it came for this long; what it said stays with its delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,20 @@ def forget(connection: Connection, *, retention_days: int) -> Forgotten:
         connection.execute(text("DELETE FROM messages WHERE month = :month"), {"month": month})
         connection.execute(text("DELETE FROM evidence WHERE month = :month"), {"month": month})
         for table in PARTITIONED:
-            connection.execute(text(f"DROP TABLE {partition_name(table, month)}"))
+            connection.execute(text(f"DROP TABLE IF EXISTS {partition_name(table, month)}"))
     old = {"days": retention_days}
     # messages that never had a delivery belong to no month
     connection.execute(
         text("DELETE FROM messages WHERE month IS NULL AND finished_at < now() - make_interval(days => :days)"), old
     )
-    for table in ("refusals", "revocations"):
+    connection.execute(
+        text("DELETE FROM receipts WHERE received_at < now() - make_interval(days => :days)"), {"days": RECEIPT_DAYS}
+    )
+    connection.execute(
+        text("DELETE FROM receipt_tokens WHERE created_at < now() - make_interval(days => :days)"),
+        {"days": RECEIPT_DAYS},
+    )
+    for table in ("refusals", "revocations", "provider_log", "provider_checks"):
         connection.execute(text(f"DELETE FROM {table} WHERE created_at < now() - make_interval(days => :days)"), old)
     connection.execute(text("DELETE FROM http_answers WHERE keep_until < now()"))
     sessions.forget_expired(connection)

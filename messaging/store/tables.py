@@ -113,9 +113,7 @@ class User(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "public_id"),
         # those who can sign in; an import of people without passwords does not pay for it
-        Index(
-            "users_sign_in", "project_id", text("lower(email)"), postgresql_where=text("password_hash IS NOT NULL")
-        ),
+        Index("users_sign_in", "project_id", text("lower(email)"), postgresql_where=text("password_hash IS NOT NULL")),
     )
 
 
@@ -155,11 +153,57 @@ class Provider(Base):
     options: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     priority: Mapped[int] = mapped_column(Integer, server_default="0")
     """Lower is tried first."""
+    weight: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Share of the traffic among providers of the same priority; those without one only stand in."""
+    app: Mapped[str | None]
+    """Which app its addresses belong to, where an address means nothing to another."""
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Pace: see `messaging.limits`."""
+    receipt_key: Mapped[str] = mapped_column(
+        unique=True, server_default=text("replace(gen_random_uuid()::text, '-', '')")
+    )
+    """The secret part of the address it reports to: 122 random bits, short enough for every provider's limit."""
     stopped_at: Mapped[datetime | None]
     stopped_reason: Mapped[str | None]
+    stopped_until: Mapped[datetime | None]
+    """When it is tried again; None while stopped: when somebody says so."""
+    stops: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Stops in a row since it last worked: each pause is longer than the one before."""
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
     __table_args__ = (UniqueConstraint("project_id", "public_id"),)
+
+
+class ProviderLog(Base):
+    """What happened to an account: stopped, working again, checked."""
+
+    __tablename__ = "provider_log"
+    id: Mapped[int] = _id()
+    provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"))
+    what: Mapped[str]
+    reason: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("provider_log_of_provider", "provider_id", "id"),)
+
+
+class ProviderCheck(Base):
+    """A test of an account: its credentials, and perhaps one real message, step by step."""
+
+    __tablename__ = "provider_checks"
+    id: Mapped[int] = _id()
+    provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"))
+    public_id: Mapped[str] = mapped_column(unique=True)
+    address: Mapped[str | None]
+    message_public_id: Mapped[str | None]
+    steps: Mapped[list[Any]] = mapped_column(JSONB, server_default="[]")
+    outcome: Mapped[str | None]
+    """`passed` or `failed`; None while it goes on."""
+    created_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        Index("provider_checks_waiting", "id", postgresql_where=text("outcome IS NULL")),
+        Index("provider_checks_of_provider", "provider_id", "id"),
+    )
 
 
 class Target(Base):
@@ -259,6 +303,7 @@ class Suppression(Base):
     """`everything` or `bulk`."""
     reason: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("suppressions_by_age", "project_id", "created_at", "address_hash"),)
 
 
 class Bucket(Base):
@@ -347,6 +392,8 @@ class Message(Base):
     hinted_at: Mapped[datetime | None]
     hints: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     estimate: Mapped[int | None]
+    fixed_provider_id: Mapped[int | None]
+    """The one provider that may carry it, for a test of an account; nobody stands in."""
     failure: Mapped[str | None]
     """Why the message as a whole failed, in words."""
     totals: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
@@ -442,6 +489,8 @@ class Batch(Base):
     suppressed: Mapped[int] = mapped_column(Integer, server_default="0")
     doubtful: Mapped[int] = mapped_column(Integer, server_default="0")
     """Deliveries sent again after an unknown outcome: the upper bound of duplicates."""
+    moves: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """How often its deliveries changed their provider."""
     waiting_for: Mapped[str | None]
     """Why the batch waits, in words."""
     created_at: Mapped[datetime] = _created()
@@ -476,6 +525,71 @@ class Delivery(Base):
     """None where the provider's id is the delivery's own uuid."""
     error_code: Mapped[str | None]
     error: Mapped[str | None]
+    __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
+
+
+class ReceivedReceipt(Base):
+    """A request to an account's receipt address, as it came."""
+
+    __tablename__ = "receipts"
+    id: Mapped[int] = _id()
+    provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"))
+    method: Mapped[str]
+    url: Mapped[str]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes]
+    state: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """0 waiting, 1 applied, 2 refused, 3 held until a key is set."""
+    reason: Mapped[str | None]
+    events: Mapped[int] = mapped_column(Integer, server_default="0")
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    due_at: Mapped[datetime] = _created()
+    received_at: Mapped[datetime] = _created()
+    applied_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("receipts_waiting", "id", postgresql_where=text("state = 0")),
+        Index("receipts_put_aside", "provider_id", "id", postgresql_where=text("state IN (2, 3)")),
+        Index("receipts_by_age", "received_at"),
+    )
+
+
+class ReceiptToken(Base):
+    """A signed token that came with a receipt whose body is not signed, and the body it came with."""
+
+    __tablename__ = "receipt_tokens"
+    provider_id: Mapped[int] = mapped_column(ForeignKey("providers.id", ondelete="CASCADE"), primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[bytes]
+    created_at: Mapped[datetime] = _created()
+
+
+class DeliveryEvent(Base):
+    """What a provider told about a delivery, once."""
+
+    __tablename__ = "delivery_events"
+    month: Mapped[date] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(primary_key=True)
+    target_id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(primary_key=True)
+    """Hash of provider, event and the provider's own id of it: the same however often it is told."""
+    provider_id: Mapped[int]
+    event: Mapped[str]
+    at: Mapped[datetime | None]
+    code: Mapped[str | None]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
+
+
+class ProviderMessageId(Base):
+    """Which delivery a provider's own id stands for, where its receipts name nothing else."""
+
+    __tablename__ = "provider_message_ids"
+    month: Mapped[date] = mapped_column(primary_key=True)
+    provider_id: Mapped[int] = mapped_column(primary_key=True)
+    provider_message_id: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[int]
+    target_id: Mapped[int]
     __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
 
 
@@ -515,7 +629,8 @@ class DeadVerdict(Base):
     provider_id: Mapped[int]
     month: Mapped[date]
     message_id: Mapped[int]
-    batch_id: Mapped[int]
+    batch_id: Mapped[int | None]
+    """None: told by a receipt, after the message was sent. It is not sent again."""
     created_at: Mapped[datetime] = _created()
     __table_args__ = (Index("dead_verdicts_by_time", "created_at"),)
 

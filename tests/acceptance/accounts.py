@@ -22,7 +22,7 @@ SENDER = "news@shop.example"
 
 def configure(client: Messaging, sandbox: Mapping[str, str]) -> None:
     """One account of each kind, its id the kind's name."""
-    addresses = SandboxAddresses(**sandbox)
+    addresses = SandboxAddresses.read(sandbox)
     control = addresses.control
     fields: Mapping[str, Mapping[str, Any]] = {
         "apns": apns_credentials(control),

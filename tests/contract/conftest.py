@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from messaging.local.sandbox.addresses import SandboxAddresses
-from tests.contract.subjects import SUBJECTS, Subject
+from tests.contract.subject import Subject
+from tests.contract.subjects import SUBJECTS
 from tests.integration import push_sandbox
 from tests.integration.http2_peer import Certificate, make_certificate
 

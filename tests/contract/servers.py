@@ -80,7 +80,7 @@ async def answering_http1(answer: Answer) -> AsyncIterator[Place]:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                await reader.readexactly(int(head.partition("content-length:")[2].partition("\r\n")[0]))
+                await reader.readexactly(int(head.partition("content-length:")[2].partition("\r\n")[0] or 0))
                 length = len(answer.body) + (100 if answer.cut else 0)
                 fields = {"content-length": str(length)} | dict(answer.headers)
                 lines = [f"HTTP/1.1 {answer.status} x", *(f"{name}: {value}" for name, value in fields.items())]

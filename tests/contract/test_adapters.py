@@ -16,7 +16,8 @@ from messaging.errors import ContentError
 from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.outcome import Action, Outcome
 from tests.contract.servers import Place, closed_window_http2, nobody, resetting, scripted_smtp, silent
-from tests.contract.subjects import SUBJECTS, Magic, Subject, hurry
+from tests.contract.subject import Magic, Subject, hurry
+from tests.contract.subjects import SUBJECTS
 from tests.integration.http2_peer import Certificate
 from tests.integration.mail_sandbox import outgoing, people
 from tests.integration.push_sandbox import accepted, set_faults
@@ -90,6 +91,7 @@ def test_a_dead_address_is_retired_and_nothing_else(subject: Subject, addresses:
         assert outcome.code
         assert outcome.reason
         assert dead not in outcome.reason
+        assert not outcome.outage
         assert arrivals(addresses, subject, [dead]) == []
 
     run(scenario())
@@ -118,6 +120,7 @@ def test_content_the_provider_refuses_never_blames_the_address(
             adapter = subject.open(addresses, place=place)
             outcomes = await sent_and_closed(subject, adapter, subject.fresh(), subject.fresh())
         assert [outcome.action for outcome in outcomes] == [Action.REJECT_MESSAGE] * 2, outcomes
+        assert not any(outcome.outage for outcome in outcomes)
 
     run(scenario())
 
@@ -137,6 +140,7 @@ def test_a_throttled_message_was_not_sent_and_waits_as_long_as_asked(
         finally:
             set_faults(addresses)
         assert outcome.action is subject.throttled, outcome
+        assert not outcome.outage
         if asked_s is not None and subject.delay_s is not None:
             least_s, most_s = subject.delay_s
             assert outcome.retry_after_s is not None
@@ -157,7 +161,42 @@ def test_refused_credentials_stop_the_provider(subject: Subject, addresses: Sand
         outcomes = await sent_and_closed(subject, adapter, *to)
         assert [outcome.action for outcome in outcomes] == [Action.STOP_PROVIDER] * 3, outcomes
         assert all(outcome.code and outcome.reason for outcome in outcomes)
+        assert not any(outcome.outage for outcome in outcomes)
         assert arrivals(addresses, subject, to) == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, subject in SUBJECTS.items() if subject.quota is not None))
+def test_a_used_up_quota_stops_the_account_and_blames_nobody(
+    kind: str, addresses: SandboxAddresses, certificate: Certificate
+) -> None:
+    """Not sent, for want of credit: no retry would help before somebody pays, and the provider itself is well."""
+    subject = SUBJECTS[kind]
+    assert subject.quota is not None
+    quota = subject.quota
+
+    async def scenario() -> None:
+        async with subject.serve(quota, certificate) as place:
+            adapter = subject.open(addresses, place=place)
+            outcomes = await sent_and_closed(subject, adapter, subject.fresh(), subject.fresh())
+        assert [outcome.action for outcome in outcomes] == [Action.QUOTA] * 2, outcomes
+        assert all(outcome.code and outcome.reason and not outcome.outage for outcome in outcomes), outcomes
+
+    run(scenario())
+
+
+def test_a_server_error_is_the_providers_and_nobody_elses(
+    subject: Subject, addresses: SandboxAddresses, certificate: Certificate
+) -> None:
+    """Tried again or unknown, and counted against the provider as such."""
+
+    async def scenario() -> None:
+        async with subject.serve(subject.server_error, certificate) as place:
+            adapter = subject.open(addresses, place=place)
+            outcomes = await sent_and_closed(subject, adapter, subject.fresh(), subject.fresh())
+        assert {outcome.action for outcome in outcomes} <= NOT_SENT | {Action.AMBIGUOUS_RETRY}, outcomes
+        assert all(outcome.outage for outcome in outcomes), outcomes
 
     run(scenario())
 
@@ -185,6 +224,7 @@ def test_a_wait_that_runs_out_before_the_request_left_sent_nothing(
             adapter = subject.open(addresses, place=Place(f"{subject.scheme}127.0.0.1:{port}"), hurried=True)
             outcomes = await sent_and_closed(subject, adapter, subject.fresh(), subject.fresh())
         assert {outcome.action for outcome in outcomes} <= NOT_SENT, outcomes
+        assert all(outcome.outage for outcome in outcomes), outcomes
 
     run(scenario())
 
@@ -218,6 +258,7 @@ def test_a_wait_that_runs_out_after_the_request_left_leaves_it_unknown(
         hurry(adapter, answers_only=True)
         (outcome,) = await sent_and_closed(subject, adapter, subject.magic(Magic.SILENT))
         assert outcome.action is Action.AMBIGUOUS_RETRY, outcome
+        assert outcome.outage
 
     run(scenario())
 
@@ -233,6 +274,7 @@ def test_a_connection_that_does_not_come_about_sent_nothing(
             adapter = subject.open(addresses, place=Place(f"{subject.scheme}127.0.0.1:{port}"))
             outcomes = await sent_and_closed(subject, adapter, subject.fresh(), subject.fresh())
         assert {outcome.action for outcome in outcomes} <= NOT_SENT, outcomes
+        assert all(outcome.outage for outcome in outcomes), outcomes
 
     run(scenario())
 
@@ -264,6 +306,7 @@ def test_a_positive_answer_that_cannot_be_read_leaves_it_unknown(
                 adapter = subject.open(addresses, place=place)
                 (outcome,) = await sent_and_closed(subject, adapter, subject.fresh())
             assert outcome.action is Action.AMBIGUOUS_RETRY, (answer, outcome)
+            assert outcome.outage, (answer, outcome)
 
     run(scenario())
 

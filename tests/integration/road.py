@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,9 @@ class Scripted:
             outcomes.append(self.answer(recipient))
         return outcomes
 
+    async def check(self) -> Outcome:
+        return ACCEPTED
+
     async def aclose(self) -> None:
         return None
 
@@ -66,13 +69,14 @@ class Scripted:
 
 
 class OneAdapter:
-    """Hands out the scripted provider whatever the account."""
+    """Hands out the scripted provider whatever the account, but for those that have one of their own."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, others: Mapping[str, Adapter] | None = None) -> None:
         self._adapter = adapter
+        self._others = others or {}
 
-    def get(self, account: ProviderAccount) -> Adapter:  # noqa: ARG002
-        return self._adapter
+    def get(self, account: ProviderAccount) -> Adapter:
+        return self._others.get(account.public_id, self._adapter)
 
 
 class Road:
@@ -90,9 +94,16 @@ class Road:
         self.engine: Engine = open_engine(self.settings, role="test")
         self.publisher = Publisher(self.settings)
         self.provider = Scripted()
+        self.others: dict[str, Adapter] = {}
+        """Providers of single accounts, by their ids."""
         with self.engine.begin() as connection:
             connection.execute(text("TRUNCATE projects, users, targets, subscribers RESTART IDENTITY CASCADE"))
-            connection.execute(text("TRUNCATE deliveries, batches, evidence, dead_verdicts, revocations, refusals"))
+            connection.execute(
+                text(
+                    "TRUNCATE deliveries, batches, evidence, dead_verdicts, revocations, refusals, delivery_events,"
+                    " receipt_tokens"
+                )
+            )
             self.project_id = projects.ensure(connection, "default")
 
     def close(self) -> None:
@@ -173,7 +184,8 @@ class Road:
 
     def deliver(self, *refs: BatchRef) -> list[str]:
         """Deliver these batches, or all that are not done, one after the other."""
-        deliverer = Deliverer(self.engine, self.vault, self.settings, NoPacer(), OneAdapter(self.provider))  # type: ignore[arg-type]  # stands for Adapters
+        one: Any = OneAdapter(self.provider, self.others)  # stands for Adapters
+        deliverer = Deliverer(self.engine, self.vault, self.settings, NoPacer(), one, self.publisher.publish)
         return [asyncio.run(deliverer.deliver(ref)) for ref in refs or self.batches()]
 
     def sweep(self) -> sweeping.Swept:
@@ -198,10 +210,11 @@ class Road:
             public_id = message if isinstance(message, str) else message.public_id
             return messages.view(connection, self.project_id, public_id)
 
-    def deliveries(self, message: Accepted) -> list[DeliveryView]:
+    def deliveries(self, message: str | Accepted) -> list[DeliveryView]:
         """Its ledger."""
+        public_id = message if isinstance(message, str) else message.public_id
         with self.engine.begin() as connection:
-            return delivery_views.page(connection, self.project_id, message.public_id, limit=100_000)
+            return delivery_views.page(connection, self.project_id, public_id, limit=100_000)
 
     def statuses(self, message: Accepted) -> Counter[DeliveryStatus]:
         """Deliveries by status, counted row by row."""

@@ -13,6 +13,7 @@ from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError, SettingsError
 from messaging.local.bootstrap import first_project
 from messaging.message import Attachment
+from messaging.outcome import Action
 from messaging.store import (
     addresses,
     api_keys,
@@ -20,6 +21,7 @@ from messaging.store import (
     files,
     projects,
     provider_fields,
+    provider_stops,
     providers,
     subscribers,
     suppressions,
@@ -283,15 +285,13 @@ class TestProviders:
 
     def test_a_kind_that_cannot_send_yet_is_kept_and_never_enabled(self, connection: Connection, project: int) -> None:
         """However complete it is, it is no choice for a message."""
-        complete = {"apiKey": "k", "domain": "d", "isEuRegion": False}
-        options = {"fromEmail": "a@shop.example"}
-        kept = providers.create(connection, VAULT, project, kind="mailgun", credentials=complete, options=options)
+        kept = providers.create(connection, VAULT, project, kind="appwrite", credentials={})
         assert (kept.enabled, kept.missing) == (False, ())
         with pytest.raises(InvalidArgumentError, match="can't send yet"):
             providers.update(connection, VAULT, project, kept.id, enabled=True)
         with pytest.raises(InvalidArgumentError, match="can't send yet"):
-            providers.create(connection, VAULT, project, kind="mailgun", credentials=complete, enabled=True)
-        assert providers.usable(connection, project, EMAIL) == []
+            providers.create(connection, VAULT, project, kind="appwrite", credentials={}, enabled=True)
+        assert providers.usable(connection, project, PUSH) == []
 
     def test_a_service_account_may_come_as_text(self, connection: Connection, project: int) -> None:
         """A JSON credential may be given as its text."""
@@ -321,14 +321,14 @@ class TestProviders:
         providers.create(connection, VAULT, project, kind="apns", provider_id="ios", credentials=APNS)
         number = providers.find(connection, project, "ios")
         before = providers.load_account(connection, VAULT, number).updated_at
-        assert providers.stop(connection, number, "the key was revoked")
-        assert not providers.stop(connection, number, "again")
+        assert provider_stops.stop_for(connection, number, "the key was revoked", action=Action.STOP_PROVIDER)
+        assert not provider_stops.stop_for(connection, number, "again", action=Action.STOP_PROVIDER)
         (row,) = providers.usable(connection, project, PUSH)
         assert row.stopped_reason == "the key was revoked"
-        assert providers.load_account(connection, VAULT, number).updated_at > before
-        assert providers.start(connection, number)
-        assert not providers.start(connection, number)
-        providers.stop(connection, number, "once more")
+        assert providers.load_account(connection, VAULT, number).updated_at == before, "its connections are kept"
+        assert provider_stops.start(connection, number)
+        assert not provider_stops.start(connection, number)
+        provider_stops.stop_for(connection, number, "once more", action=Action.STOP_PROVIDER)
         view = providers.update(connection, VAULT, project, "ios", credentials={"authKey": "new"})
         assert view.stopped_reason is None
 

@@ -315,3 +315,58 @@ def test_a_silent_provider_leaves_the_outcome_unknown(apns: SandboxAddresses, ac
         assert good is ACCEPTED
 
     run(apns, account, scenario)
+
+
+def test_a_check_is_answered_for_no_device_and_leaves_no_trace(apns: SandboxAddresses, account: Account) -> None:
+    """BadDeviceToken says that key, team and topic are good; it is no push."""
+
+    async def scenario(adapter: ApnsAdapter, tokens: Tokens) -> None:
+        outcome = await adapter.check()
+        assert (outcome.action, outcome.code) == (Action.ACCEPTED, "")
+        assert BUNDLE in outcome.reason
+        assert tokens.minted == 1
+
+    run(apns, account, scenario)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outage"), [({"rate_500": 1.0}, True), ({"rate_503": 1.0}, True), ({"rate_429": 1.0}, False)]
+)
+def test_a_check_fares_as_pushes_would(
+    apns: SandboxAddresses, account: Account, fault: dict[str, float], outage: bool
+) -> None:
+    """While Apple fails or holds back, nothing is said of the account."""
+    set_faults(apns, protocol="apns", **fault)
+
+    async def scenario(adapter: ApnsAdapter, _: Tokens) -> None:
+        outcome = await adapter.check()
+        assert (outcome.action, outcome.outage) == (Action.RETRY, outage)
+
+    try:
+        run(apns, account, scenario)
+    finally:
+        set_faults(apns)
+
+
+def test_a_server_that_goes_away_again_and_again_is_an_outage(
+    account: Account, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One GOAWAY is a server that shuts down; a second one on the next connection is told."""
+    certificate = make_certificate(tmp_path_factory.mktemp("tls"))
+
+    async def going(peer: Peer) -> None:
+        peer.settings(max_concurrent_streams=100)
+        await peer.until(lambda p: p.gone or bool(p.complete), within_s=30)
+        if not peer.gone:
+            peer.go_away(0)
+            await peer.until(lambda p: p.gone, within_s=30)
+
+    async def scenario() -> None:
+        async with serve(going, certificate) as origin:
+            endpoint = Context(tokens=Tokens(), endpoints={"apns": origin}, ca_file=certificate.cert_file)
+            adapter = open_adapter(account, endpoint)
+            (outcome,) = await adapter.send(adapter.prepare(outgoing()), recipients("ab" * 32))
+            await adapter.aclose()
+        assert (outcome.action, outcome.code, outcome.outage) == (Action.RECONNECT_RETRY, "goaway", True)
+
+    asyncio.run(scenario())

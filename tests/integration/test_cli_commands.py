@@ -100,6 +100,27 @@ def test_a_provider_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert cli("provider", "delete", "ios").returncode == 0
 
 
+def test_limits_from_the_command_line(cli: Cli) -> None:
+    """What is named changes, the rest stays; 0 lifts a limit."""
+    options = ("--rate", "50", "--rate-per-minute", "1000", "--concurrency", "5", "--warm-up", "--weight", "3")
+    added = read(cli("provider", "add", "sendgrid", "--id", "mail", *options, "--json"))
+    assert added["limits"] == {"per_second": 50, "per_minute": 1000, "concurrency": 5, "warm_up": True}
+    assert added["weight"] == 3
+    shown = cli("provider", "show", "mail").stdout
+    assert "50 a second, 1,000 a minute, 5 at once, warms up" in shown
+    changed = read(cli("provider", "update", "mail", "--rate", "0.5", "--concurrency", "0", "--no-warm-up", "--json"))
+    assert changed["limits"] == {"per_second": 0.5, "per_minute": 1000, "concurrency": None, "warm_up": False}
+    assert changed["weight"] == 3
+    assert "0.5 a second, 1,000 a minute" in cli("provider", "list").stdout
+    kept = read(cli("provider", "update", "mail", "--name", "Letters", "--weight", "0", "--json"))
+    assert (kept["limits"], kept["weight"]) == (changed["limits"], 0)
+    cli("provider", "add", "twilio", "--id", "texts")
+    assert "limits    those of its kind" in cli("provider", "show", "texts").stdout
+    refused = cli("provider", "update", "texts", "--warm-up")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "only email accounts are warmed up" in refused.stderr
+
+
 def test_a_csv_file_is_subscribed_with_a_report(cli: Cli, tmp_path: Path) -> None:
     """A file's bad lines are reported with the reason; --strict turns them into a failure; - is stdin."""
     cli("topic", "add", "news")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -203,9 +204,9 @@ def test_two_workers_on_one_batch_send_nothing_twice(road: Road) -> None:
         from workers.deliver import Deliverer  # noqa: PLC0415
         from workers.pacing import NoPacer  # noqa: PLC0415
 
+        one: Any = OneAdapter(road.provider)  # stands for Adapters
         workers = [
-            Deliverer(road.engine, road.vault, road.settings, NoPacer(), OneAdapter(road.provider))  # type: ignore[arg-type]
-            for _ in refs
+            Deliverer(road.engine, road.vault, road.settings, NoPacer(), one, road.publisher.publish) for _ in refs
         ]
         return list(await asyncio.gather(*(w.deliver(ref) for w, ref in zip(workers, refs, strict=True))))
 

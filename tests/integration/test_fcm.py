@@ -180,3 +180,41 @@ def test_a_throttled_project_says_for_how_long(fcm: SandboxAddresses, account: A
         run(fcm, account, scenario)
     finally:
         set_faults(fcm)
+
+
+def test_a_check_is_a_dry_run_for_no_device(fcm: SandboxAddresses, account: Account) -> None:
+    """An invalid token is what a good account is told of; nothing is sent."""
+    before = len(accepted(fcm, "fcm"))
+
+    async def scenario(adapter: FcmAdapter, tokens: Tokens) -> None:
+        outcome = await adapter.check()
+        assert (outcome.action, outcome.code) == (Action.ACCEPTED, "")
+        assert "sandbox-project" in outcome.reason
+        assert tokens.minted == 1
+
+    run(fcm, account, scenario)
+    assert len(accepted(fcm, "fcm")) == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "action", "outage"),
+    [
+        ({"rate_500": 1.0}, Action.RETRY, True),
+        ({"rate_503": 1.0}, Action.RETRY_AFTER, True),
+        ({"rate_429": 1.0}, Action.RETRY_AFTER, False),
+    ],
+)
+def test_a_check_fares_as_messages_would(
+    fcm: SandboxAddresses, account: Account, fault: dict[str, float], action: Action, outage: bool
+) -> None:
+    """While Google fails or holds back, nothing is said of the account."""
+    set_faults(fcm, protocol="fcm", **fault)
+
+    async def scenario(adapter: FcmAdapter, _: Tokens) -> None:
+        outcome = await adapter.check()
+        assert (outcome.action, outcome.outage) == (action, outage)
+
+    try:
+        run(fcm, account, scenario)
+    finally:
+        set_faults(fcm)

@@ -98,6 +98,25 @@ def test_a_refused_password_stops_the_provider(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_check_logs_in_and_says_how(tmp_path: Path) -> None:
+    """Over TLS; a refused password and a certificate nobody trusts stop the provider, as with a message."""
+
+    async def run() -> None:
+        async with sandbox(tmp_path) as addresses:
+            good = opened(addresses, encryption="tls")
+            outcome = await good.check()
+            assert outcome.action is Action.ACCEPTED, outcome
+            assert outcome.reason.endswith("heliograph sandbox; encrypted (TLS), logged in")
+            await good.aclose()
+            assert (await good.check()).action is Action.RECONNECT_RETRY
+            for bad in (opened(addresses, password="wrong", encryption="tls"), opened(addresses, trusted=False)):
+                assert (await bad.check()).action is Action.STOP_PROVIDER
+                await bad.aclose()
+            assert not await arrived(addresses, "smtp")
+
+    asyncio.run(run())
+
+
 EXPECTED = {
     "unknown-user": Action.DISABLE_TARGET,
     "bounce": Action.DISABLE_TARGET,

@@ -143,13 +143,17 @@ def test_a_message_bigger_than_the_server_announces_is_never_offered() -> None:
 
 
 def test_an_address_in_other_letters_needs_a_server_that_takes_it() -> None:
-    """Without SMTPUTF8 it fails alone; the address may be good elsewhere."""
+    """Without SMTPUTF8 it can't be reached through this account, and fails alone."""
     server = ScriptedServer()
 
     async def check(adapter: SmtpAdapter) -> None:
         prepared = adapter.prepare(outgoing(Email(subject="s", content="b")))
         outcomes = await adapter.send(prepared, people("jörg@example.com", "ann@bücher.example"))
-        assert [outcome.action for outcome in outcomes] == [Action.REJECT_MESSAGE, Action.ACCEPTED]
+        assert [outcome.action for outcome in outcomes] == [Action.DISABLE_TARGET, Action.ACCEPTED]
+        assert "SMTPUTF8" in outcomes[0].reason
+        shown = adapter.prepare(outgoing(Email(subject="s", content="b"), visible_cc=("jörg@example.com",)))
+        (outcome,) = await adapter.send(shown, people("ann@example.com"))
+        assert outcome.action is Action.REJECT_MESSAGE, "another's address is not this one's fault"
 
     with_server(server, check)
     assert "RCPT TO:<ann@xn--bcher-kva.example>" in server.commands
@@ -224,6 +228,77 @@ def test_a_cancelled_transaction_does_not_leave_its_connection_to_the_next() -> 
 
     with_server(server, check)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("how", [HANG_UP, "421 4.3.2 closing"])
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "mail", "rcpt", "data", "dot"])
+def test_a_server_that_serves_nobody_is_an_outage(stage: str, how: str) -> None:
+    """Whoever the recipient, whatever the stage."""
+
+    async def check(adapter: SmtpAdapter) -> None:
+        (outcome,) = await sent(adapter)
+        assert outcome.outage, outcome
+
+    with_server(ScriptedServer(**{stage: how}), check)
+
+
+def test_nobody_at_the_address_is_an_outage() -> None:
+    """No connection."""
+
+    async def run() -> None:
+        hosts = (Host("127.0.0.1", 1, Security.NONE),)
+        adapter = SmtpAdapter(settings_for(hosts), ssl.create_default_context(), connections=1)
+        (outcome,) = await sent(adapter)
+        assert (outcome.action, outcome.outage) == (Action.RETRY, True)
+        assert (await adapter.check()).outage
+        await adapter.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("reply", ["450 4.2.1 busy", "451 4.3.0 local", "452 4.2.2 full", "550 5.1.1 unknown"])
+def test_a_reply_about_one_recipient_is_no_outage(reply: str) -> None:
+    """The server serves others."""
+
+    async def check(adapter: SmtpAdapter) -> None:
+        (outcome,) = await sent(adapter)
+        assert not outcome.outage, outcome
+
+    with_server(ScriptedServer(rcpt=reply), check)
+
+
+def test_a_check_says_what_the_server_calls_itself_and_sends_nothing() -> None:
+    """Greeting, encryption and login, over a connection that is closed politely."""
+    server = ScriptedServer(greeting="220 mx.example.org ESMTP for root@example.org", noop="250 2.0.0 ok")
+
+    async def check(adapter: SmtpAdapter) -> None:
+        outcome = await adapter.check()
+        assert outcome.action is Action.ACCEPTED, outcome
+        assert outcome.reason == "220 mx.example.org ESMTP for <address>; not encrypted, without a login"
+
+    with_server(server, check)
+    assert [command.partition(" ")[0] for command in server.commands] == ["EHLO", "NOOP", "QUIT"]
+
+
+@pytest.mark.parametrize(
+    ("script", "action"),
+    [
+        ({"greeting": "554 5.7.1 no"}, Action.STOP_PROVIDER),
+        ({"greeting": "421 4.3.2 busy"}, Action.RECONNECT_RETRY),
+        ({"noop": "421 4.3.2 busy"}, Action.RECONNECT_RETRY),
+        ({"noop": HANG_UP}, Action.RECONNECT_RETRY),
+        ({"ehlo": HANG_UP}, Action.RECONNECT_RETRY),
+    ],
+)
+def test_a_check_that_fails_says_why(script: dict[str, str], action: Action) -> None:
+    """As a message would have been told."""
+
+    async def check(adapter: SmtpAdapter) -> None:
+        outcome = await adapter.check()
+        assert outcome.action is action, outcome
+        assert outcome.reason
+
+    with_server(ScriptedServer(**script), check)
 
 
 def test_a_message_arrives_as_it_was_written() -> None:

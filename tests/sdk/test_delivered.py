@@ -51,7 +51,7 @@ def client(stack: Stack) -> Client:
 def messaging(client: Client, stack: Stack) -> Messaging:
     """The service, with an account at each kind of provider made through it; its id is the kind's name."""
     service = Messaging(client)
-    addresses = SandboxAddresses(**stack.sandbox)
+    addresses = SandboxAddresses.read(stack.sandbox)
     apns = apns_credentials(addresses.control)
     fcm = fcm_credentials(addresses.control, addresses.fcm_token)
     twilio = twilio_credentials()

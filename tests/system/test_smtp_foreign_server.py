@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
 from tests.integration.mail_sandbox import outgoing, people
 from tests.system.programs import running
+from tests.unit.test_dkim import RSA, dns_record, verifies
+from workers.providers.dkim import Signer
 from workers.providers.mime import Mailbox, Sender
 from workers.providers.smtp import SmtpAdapter
 from workers.providers.smtp_settings import Host, Security, SmtpSettings, Timeouts
@@ -34,12 +37,16 @@ def smtp_sink(folder: Path, *options: str) -> Iterator[int]:
         yield port
 
 
+def settings_for(port: int, *, timeouts: Timeouts | None = None) -> SmtpSettings:
+    """An account at that server."""
+    host = Host("127.0.0.1", port, Security.OPPORTUNISTIC)
+    sender = Sender(mailbox=Mailbox("news", "example.org"))
+    return SmtpSettings(hosts=(host,), sender=sender, timeouts=timeouts or Timeouts())
+
+
 def adapter_for(port: int, *, connections: int = 2, timeouts: Timeouts | None = None) -> SmtpAdapter:
     """An adapter of that server."""
-    host = Host("127.0.0.1", port, Security.OPPORTUNISTIC)
-    settings = SmtpSettings(
-        hosts=(host,), sender=Sender(mailbox=Mailbox("news", "example.org")), timeouts=timeouts or Timeouts()
-    )
+    settings = settings_for(port, timeouts=timeouts)
     return SmtpAdapter(settings, ssl.create_default_context(), connections=connections)
 
 
@@ -73,6 +80,60 @@ def test_every_message_is_taken_over_few_connections(tmp_path: Path) -> None:
         line.split("<")[1].split(">")[0] for copy in copies for line in copy.splitlines() if "X-Rcpt-Args" in line
     } == {f"u{n}@e.org" for n in range(200)}
     assert all("\nthere\n.\n..\n" in copy.replace("\r", "") for copy in copies)
+
+
+def test_a_signed_message_verifies_as_the_server_wrote_it_down(tmp_path: Path) -> None:
+    """DKIM, with the server's own lines put before the message."""
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    dump.chmod(0o777)
+    tmp_path.chmod(0o755)
+
+    async def run(port: int) -> Sequence[Outcome]:
+        settings = replace(settings_for(port), signer=Signer("example.org", "s1", RSA))
+        adapter = SmtpAdapter(settings, ssl.create_default_context(), connections=1)
+        outcomes = await adapter.send(adapter.prepare(outgoing(_EMAIL)), people("a@e.org", "b@e.org"))
+        await adapter.aclose()
+        return outcomes
+
+    with smtp_sink(tmp_path, "-R", str(dump), "-d", "m.") as port:
+        outcomes = asyncio.run(run(port))
+    assert [outcome.action for outcome in outcomes] == [Action.ACCEPTED] * 2
+    copies = [path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for path in dump.iterdir()]
+    assert len(copies) == 2
+    records = {"s1._domainkey.example.org.": dns_record(RSA)}
+    for copy in copies:
+        assert copy.startswith(b"X-Client-Addr:")
+        assert verifies(copy, records)
+        assert not verifies(copy.replace(b"there", b"their"), records)
+
+
+@pytest.mark.parametrize(
+    ("options", "action", "outage"),
+    [
+        ((), Action.ACCEPTED, False),
+        (("-f", "connect"), Action.STOP_PROVIDER, False),
+        (("-r", "connect"), Action.RETRY, True),
+        (("-q", "ehlo"), Action.RECONNECT_RETRY, True),
+        (("-f", "noop"), Action.STOP_PROVIDER, False),
+    ],
+)
+def test_a_check_tells_what_the_server_says(
+    options: Sequence[str], action: Action, outage: bool, tmp_path: Path
+) -> None:
+    """Greeting and encryption, or why nothing would be sent."""
+
+    async def run(port: int) -> Outcome:
+        adapter = adapter_for(port)
+        outcome = await adapter.check()
+        await adapter.aclose()
+        return outcome
+
+    with smtp_sink(tmp_path, "-h", "sink.example", *options) as port:
+        outcome = asyncio.run(run(port))
+    assert (outcome.action, outcome.outage) == (action, outage), outcome
+    if action is Action.ACCEPTED:
+        assert outcome.reason.startswith("220 sink.example ESMTP; not encrypted")
 
 
 def test_a_big_message_is_taken(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
@@ -77,6 +79,33 @@ def test_a_phone_number_that_is_not_possible_is_refused(given: str) -> None:
         normalise_phone(given)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "+1 253 0000",
+        "+1 212 555 1234 ext. 5",
+        "+12125551234;ext=5",
+        "+49 123456789012345",
+        "00493012345678",
+        "+0123456",
+    ],
+)
+def test_a_phone_number_no_text_could_be_sent_to_is_refused(given: str) -> None:
+    """Dialled within its area only, behind an exchange, of more than 15 digits, or with a prefix instead of a plus."""
+    with pytest.raises(InvalidArgumentError, match="country code"):
+        normalise_phone(given)
+
+
+@given(st.from_regex(r"\+?[0-9() .x/-]{3,24}", fullmatch=True))
+def test_a_phone_number_is_e164_or_refused(number: str) -> None:
+    """Whatever is written."""
+    try:
+        kept = normalise_phone(number)
+    except InvalidArgumentError:
+        return
+    assert re.fullmatch(r"\+[1-9][0-9]{1,14}", kept)
+
+
 def test_a_push_token_is_kept_as_it_is() -> None:
     """A push token is kept as it is, colons and all."""
     assert normalise(PUSH, "dQw4w9WgXcQ:APA91b_-x") == "dQw4w9WgXcQ:APA91b_-x"
@@ -106,3 +135,20 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
         except InvalidArgumentError:
             continue
         assert normalise(channel, once) == once
+
+
+BROWSER = '{"endpoint": "https://push.example/abc", "expirationTime": null, "keys": {"auth": "aaa", "p256dh": "bbb"}}'
+
+
+def test_a_browsers_subscription_has_one_spelling() -> None:
+    """Whatever the blanks, the order and the time of its end: one subscription is one target."""
+    found = normalise(Channel.PUSH, BROWSER, provider_kind="webpush")
+    assert found == '{"endpoint":"https://push.example/abc","keys":{"p256dh":"bbb","auth":"aaa"}}'
+    assert normalise(Channel.PUSH, found, provider_kind="webpush") == found
+
+
+@pytest.mark.parametrize("wrong", ["token", "{}", "[]", '{"endpoint": "https://x"}', BROWSER.replace('"aaa"', "7")])
+def test_what_is_no_subscription_is_refused_for_web_push(wrong: str) -> None:
+    """With the form it should have."""
+    with pytest.raises(InvalidArgumentError, match="PushSubscription"):
+        normalise(Channel.PUSH, wrong, provider_kind="webpush")

@@ -78,3 +78,30 @@ def test_an_unreadable_time_is_left_out(timestamp: str) -> None:
 def test_an_unknown_reason_is_judged_by_its_status(status: int, action: Action, body: bytes) -> None:
     """A code Apple adds tomorrow, or a proxy's page, falls back to what its status says."""
     assert classify(status, body).action == action
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outage"),
+    [
+        (500, b'{"reason":"InternalServerError"}', True),
+        (503, b'{"reason":"Shutdown"}', True),
+        (502, b"<html>", True),
+        (204, b"", True),
+        (302, b"", True),
+        (400, b'{"reason":"BadDeviceToken"}', False),
+        (400, b'{"reason":"IdleTimeout"}', False),
+        (403, b'{"reason":"InvalidProviderToken"}', False),
+        (410, b'{"reason":"Unregistered"}', False),
+        (413, b'{"reason":"PayloadTooLarge"}', False),
+        (429, b'{"reason":"TooManyRequests"}', False),
+        (429, b'{"reason":"TooManyProviderTokenUpdates"}', False),
+    ],
+)
+def test_only_apples_own_failure_is_an_outage(status: int, body: bytes, outage: bool) -> None:
+    """A server error or no answer that can be read; not what is wrong with a device, the content or the key."""
+    assert classify(status, body).outage is outage
+
+
+def test_an_answer_nested_without_end_is_judged_by_its_status() -> None:
+    """`send` raises for no answer."""
+    assert classify(410, b"[" * 100_000).action is Action.DISABLE_TARGET

@@ -77,6 +77,7 @@ def test_wrong_usage_exits_with_two(tmp_path: Path) -> None:
         (("send", "email", "--to", "u", "--subject", "a", "--content", "x", "--attach", "none.pdf"), "none.pdf"),
         (("provider", "add", "pigeon"), "no provider kind 'pigeon'"),
         (("provider", "add", "smtp", "--set", "port=many"), "whole number"),
+        (("provider", "add", "smtp", "--rate", "-1"), "a number above 0"),
         (("provider", "add", "smtp", "--set-env", "host=NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE"),
         (("subscribe", "news"), "name targets"),
         (("subscribe", "news", "--csv", "none.csv"), "none.csv"),

@@ -127,3 +127,30 @@ def test_a_retry_after_date_is_turned_into_seconds() -> None:
 def test_an_unreachable_token_endpoint_is_tried_again() -> None:
     """Without an answer the service account is not to blame."""
     assert classify_token_endpoint(None).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outage"),
+    [
+        (500, _error("INTERNAL"), True),
+        (503, _error("UNAVAILABLE"), True),
+        (502, b"<html>", True),
+        (200, b"<html>", True),
+        (204, b"", True),
+        (400, _error("INVALID_ARGUMENT"), False),
+        (401, _error("UNAUTHENTICATED"), False),
+        (403, _error("PERMISSION_DENIED"), False),
+        (404, _error("NOT_FOUND"), False),
+        (429, _error("RESOURCE_EXHAUSTED"), False),
+        (400, b"[" * 100_000, False),
+    ],
+)
+def test_only_googles_own_failure_is_an_outage(status: int, body: bytes, outage: bool) -> None:
+    """A server error or a yes that can't be read; not what is wrong with a device, the content or the account."""
+    assert classify(status, body).outage is outage
+
+
+@pytest.mark.parametrize(("status", "outage"), [(None, True), (503, True), (408, True), (429, False), (400, False)])
+def test_a_token_endpoint_that_fails_is_an_outage(status: int | None, outage: bool) -> None:
+    """Without it nothing can be sent; a refused service account or a rate is no outage."""
+    assert classify_token_endpoint(status).outage is outage

@@ -23,6 +23,27 @@ def test_no_answer_is_ambiguous_and_says_why() -> None:
     assert (outcome.action, outcome.reason) == (Action.AMBIGUOUS_RETRY, "The request left.")
 
 
+@pytest.mark.parametrize(
+    ("cause", "outage"),
+    [
+        (NotSentCause.CONNECT, True),
+        (NotSentCause.GOAWAY, True),
+        (NotSentCause.TIMEOUT, True),
+        (NotSentCause.CONNECTION_LOST, True),
+        (NotSentCause.REFUSED_STREAM, False),
+        (NotSentCause.CLOSED, False),
+    ],
+)
+def test_a_server_that_is_not_reached_is_an_outage(cause: NotSentCause, outage: bool) -> None:
+    """One that holds a stream back is not, nor is our own closing."""
+    assert outcome_of(NotSentError("x", cause=cause)).outage is outage
+
+
+def test_a_request_without_an_answer_is_an_outage() -> None:
+    """Whoever it was for."""
+    assert outcome_of(UnknownOutcomeError("x")).outage
+
+
 @pytest.mark.parametrize("origin", ["ftp://a", "https://", "https://a/path", "nonsense"])
 def test_an_origin_that_is_none_is_refused(origin: str) -> None:
     """A base address with a path, without a host or of another scheme is named."""

@@ -1,6 +1,7 @@
 """A message rendered once and spliced per recipient is the message an `EmailMessage` would be."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.header import decode_header, make_header
@@ -216,6 +217,71 @@ def test_a_long_address_in_a_header_is_never_broken_or_encoded() -> None:
         header_line("X-Long", "x" * 1000)
 
 
+UNSUBSCRIBE = "https://mail.example.org/v1/unsubscribe/k3y?d=m1-t1"
+BOTH = ["List-Unsubscribe", "List-Unsubscribe-Post"]
+
+
+def bulk(address: str, *, role: Role = Role.TO, url: str | None = UNSUBSCRIBE) -> Recipient:
+    """A delivery whose reader can end it."""
+    return replace(recipient(address, role=role), unsubscribe_url=url)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_every_copy_of_bulk_mail_says_how_its_own_reader_ends_it(role: Role) -> None:
+    """Both headers of RFC 8058, once, in one line each."""
+    wire = spliced(Email(subject="s", content="b"), bulk("ann@example.com", role=role))
+    assert wire.count(f"\r\nList-Unsubscribe: <{UNSUBSCRIBE}>\r\n".encode()) == 1
+    assert wire.count(b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n") == 1
+
+
+def test_other_mail_says_nothing_of_unsubscribing() -> None:
+    """A receipt or a password is no bulk mail."""
+    assert b"Unsubscribe" not in spliced(Email(subject="s", content="b"), recipient("ann@example.com"))
+
+
+@pytest.mark.parametrize("name", ["List-Unsubscribe", "list-unsubscribe", "LIST-UNSUBSCRIBE"])
+def test_a_message_with_an_unsubscribe_header_of_its_own_keeps_it(name: str) -> None:
+    """And gets no second one, nor a promise of one click that its own address may not keep."""
+    email = Email(subject="s", content="b", headers={name: "<mailto:leave@example.org>"})
+    message = parsed(email, bulk("ann@example.com"))
+    assert message.get_all("list-unsubscribe") == ["<mailto:leave@example.org>"]
+    assert "list-unsubscribe-post" not in message
+
+
+def test_a_promise_of_one_click_is_made_once() -> None:
+    """Where the message brings that header and no address."""
+    email = Email(subject="s", content="b", headers={"list-unsubscribe-post": "List-Unsubscribe=One-Click"})
+    message = parsed(email, bulk("ann@example.com"))
+    assert [len(message.get_all(name) or []) for name in BOTH] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/\r\nBcc: eve@example.org", "https://a.example/>,<x", "ftp://a", "é"]
+)
+def test_an_unsubscribe_address_that_would_break_its_header_is_refused(url: str) -> None:
+    """For that copy alone."""
+    with pytest.raises(ContentError, match="unsubscribe"):
+        spliced(Email(subject="s", content="b"), bulk("ann@example.com", url=url))
+
+
+@pytest.mark.parametrize(
+    ("email", "visible", "role", "needed"),
+    [
+        (Email(subject="s", content="b"), {"visible_to": ("jörg@example.com",)}, Role.TO, False),
+        (Email(subject="s", content="b"), {"visible_to": ("jörg@example.com",)}, Role.BCC, True),
+        (Email(subject="s", content="b"), {"visible_cc": ("jörg@example.com",)}, Role.TO, True),
+        (Email(subject="s", content="b", reply_to_email="jörg@example.com"), {}, Role.TO, True),
+        (Email(subject="s", content="b"), {"visible_to": ("ann@bücher.example",)}, Role.BCC, False),
+    ],
+)
+def test_only_a_copy_that_shows_letters_of_other_alphabets_before_an_at_needs_smtputf8(
+    email: Email, visible: dict[str, tuple[str, ...]], role: Role, needed: bool
+) -> None:
+    """A To copy shows its own address alone."""
+    template = render(Outgoing(message_id="m1", content=email, expires_at=EXPIRES_AT, **visible), SENDER)
+    assert template.utf8_shown_to(recipient("ann@example.com", role=role)) is needed
+
+
 def test_attachments_keep_name_type_and_bytes() -> None:
     """Names in any letters, a charset where there is one, messages as plain files."""
     files = (
@@ -280,6 +346,13 @@ def test_the_date_is_formatted_once_a_second() -> None:
     moments = [datetime(2026, 11, 23, 5, 14, 59, 999_999, tzinfo=UTC) + timedelta(microseconds=n) for n in range(2)]
     current = date_source(iter([moments[0], moments[0], moments[1]]).__next__)
     assert [current(), current(), current()] == [DATE, DATE, "Mon, 23 Nov 2026 05:15:00 +0000"]
+
+
+@pytest.mark.parametrize("key", ["fromName", "replyToName"])
+def test_a_name_that_would_end_its_header_is_a_settings_error(key: str) -> None:
+    """Once, when the account is opened, instead of with every message."""
+    with pytest.raises(SettingsError, match=key):
+        sender_of({"fromEmail": "news@example.org", key: "News\r\nBcc: eve@example.org"})
 
 
 def test_a_sender_without_an_address_is_a_settings_error() -> None:

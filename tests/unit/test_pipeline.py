@@ -14,10 +14,12 @@ from messaging.outcome import ACCEPTED, Action, Outcome
 from messaging.status import DeliveryStatus
 from messaging.store.batches import LeaseLostError
 from messaging.store.ledger import Claimed, Verdict, Window
+from workers.pace import UNLIMITED, Pace
 from workers.pacing import Grant, NoPacer
 from workers.pipeline import Answered, Ending, Pipeline, Plan
 from workers.providers.base import Outgoing, Recipient
 from workers.retry import RetryPolicy
+from workers.seats import Seats
 
 S = DeliveryStatus
 
@@ -36,6 +38,8 @@ class Book:
     most_in_doubt: int = 0
     recordings: int = 0
     claim_s: float = 0.0
+    declines: int = 0
+    """Of each window, the rows at its end that were suppressed meanwhile."""
     late: list[Verdict] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     withdrawn: int = 0
@@ -45,9 +49,10 @@ class Book:
         if self.stops_after is not None and after >= self.stops_after:
             return None
         ids = range(after + 1, min(after + window, self.rows) + 1)
-        self.claimed.update(ids)
+        taken = ids[: max(0, len(ids) - self.declines)]
+        self.claimed.update(taken)
         self.most_in_doubt = max(self.most_in_doubt, len(self.claimed) - len(self.written))
-        claimed = [Claimed(i, f"address {i}", "", 1, 0, Role.TO) for i in ids]
+        claimed = [Claimed(i, f"address {i}", "", 1, 0, Role.TO) for i in taken]
         return Window(claimed, ids[-1] if ids else after, exhausted=len(ids) < window)
 
     async def record(self, answered: Answered) -> None:
@@ -62,7 +67,7 @@ class Book:
             self.written[verdict.target_id] = verdict
         self.withdrawn += answered.withdraw
 
-    async def stop_provider(self, reason: str) -> None:
+    async def stop_provider(self, reason: str, action: Action | None) -> None:  # noqa: ARG002
         self.stopped.append(reason)
 
     async def renew(self) -> None:
@@ -77,6 +82,8 @@ class Adapter:
     sent: list[int] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    requests: int = 0
+    most_requests: int = 0
     raises: bool = False
 
     def prepare(self, outgoing: Outgoing) -> object:
@@ -86,12 +93,18 @@ class Adapter:
         assert prepared is PREPARED
         self.in_flight += len(recipients)
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.requests += 1
+        self.most_requests = max(self.most_requests, self.requests)
         await asyncio.sleep(0.001)
         self.in_flight -= len(recipients)
+        self.requests -= 1
         self.sent += [recipient.target_id for recipient in recipients]
         if self.raises:
             raise RuntimeError("a bug in an adapter")
         return [self.answer(recipient.target_id) for recipient in recipients]
+
+    async def check(self) -> Outcome:
+        return ACCEPTED
 
     async def aclose(self) -> None:
         return None
@@ -105,22 +118,31 @@ def recipient(delivery: Claimed) -> Recipient:
     return Recipient(delivery.target_id, delivery.address, f"d-{delivery.target_id}", UUID(int=delivery.target_id))
 
 
-def run(book: Book, adapter: Adapter, pacer: NoPacer | None = None, **changes: int) -> Ending:
+def run(
+    book: Book,
+    adapter: Adapter,
+    pacer: NoPacer | None = None,
+    *,
+    pace: Pace = UNLIMITED,
+    seats: Seats | None = None,
+    request_size: int = 1,
+    window: int = 10,
+) -> Ending:
     """One run over a batch of the book's size."""
-    sizes = {"request_size": 1, "window": 10} | changes
     plan = Plan(
         provider_id=1,
         first_target=1,
         open=book.rows,
-        rate_per_s=None,
+        pace=pace,
         high=False,
         lease_s=60.0,
         flush_s=0.01,
         policy=RetryPolicy(3, 1.0, 60.0, OnUnknown.RETRY),
         recipient=recipient,
-        **sizes,
+        request_size=request_size,
+        window=window,
     )
-    return asyncio.run(Pipeline(plan, book, adapter, PREPARED, pacer or NoPacer()).run())
+    return asyncio.run(Pipeline(plan, book, adapter, PREPARED, pacer or NoPacer(), None, seats).run())
 
 
 @pytest.mark.parametrize("rows", [1, 9, 10, 11, 20, 21, 205])
@@ -212,18 +234,127 @@ def test_when_most_addresses_are_called_dead_the_provider_is_doubted_not_the_add
     assert len(book.written) < 200
 
 
+class Bucket(NoPacer):
+    """So many tokens, and what was done with them."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.pauses: list[float] = []
+        self.slowed = 0
+        self.asked_for_seats = 0
+
+    async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:  # noqa: ARG002
+        granted = min(wanted, self.tokens)
+        self.tokens -= granted
+        return Grant(granted, 0.0 if granted else 2.5, "" if granted else "the provider's limit a minute")
+
+    async def give_back(self, provider_id: int, count: int, pace: Pace) -> None:  # noqa: ARG002
+        assert count > 0
+        self.tokens += count
+
+    async def pause(self, provider_id: int, pause_s: float) -> None:  # noqa: ARG002
+        self.pauses.append(pause_s)
+
+    async def slow(self, provider_id: int, pace: Pace) -> None:  # noqa: ARG002
+        self.slowed += 1
+
+    async def seats(self, provider_id: int, wanted: int, *, most: int, holder: str, for_s: float) -> int:
+        self.asked_for_seats += 1
+        return await super().seats(provider_id, wanted, most=most, holder=holder, for_s=for_s)
+
+
 def test_an_exhausted_bucket_gives_the_rest_back_with_a_due_time() -> None:
-    """No worker sleeps on a token: what can't be sent now is left for later."""
-
-    class Bucket(NoPacer):
-        tokens = 15
-
-        async def reserve(self, provider_id: int, wanted: int, *, rate_per_s: float | None, high: bool) -> Grant:  # noqa: ARG002
-            granted = min(wanted, self.tokens)
-            self.tokens -= granted
-            return Grant(granted, 0.0 if granted else 2.5)
-
+    """No worker sleeps on a token: what can't be sent now is left for later, and says what it waits for."""
     book, adapter = Book(100), Adapter()
-    ending = run(book, adapter, Bucket())
+    ending = run(book, adapter, Bucket(15))
     assert len(adapter.sent) == 15
-    assert ending.wait_s == 2.5
+    assert (ending.wait_s, ending.waiting_for) == (2.5, "the provider's limit a minute")
+
+
+def test_tokens_for_rows_that_were_suppressed_meanwhile_are_given_back() -> None:
+    """Each window of ten has three rows that nobody sends."""
+    book, adapter, bucket = Book(30, declines=3), Adapter(), Bucket(100)
+    run(book, adapter, bucket)
+    assert len(adapter.sent) == 21
+    assert bucket.tokens == 100 - 21
+
+
+def test_tokens_for_a_message_that_was_paused_are_given_back() -> None:
+    """Its claim fails after the tokens were taken."""
+    book, adapter, bucket = Book(300, stops_after=30), Adapter(), Bucket(100)
+    run(book, adapter, bucket)
+    assert len(adapter.sent) == 30
+    assert bucket.tokens == 100 - 30
+
+
+def test_tokens_for_rows_that_a_throttled_run_did_not_send_are_given_back() -> None:
+    """They are reserved again when the rows are."""
+    book, adapter, bucket = Book(300), Adapter(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down")), Bucket(300)
+    run(book, adapter, bucket, seats=asyncio.run(taken(bucket, 1)))
+    assert adapter.sent == [1]
+    assert len(book.claimed) > 1
+    assert bucket.tokens == 300 - 1
+
+
+def test_a_throttle_halves_a_rate_that_is_found_by_trying() -> None:
+    """The rows come back after a second instead of a minute, at no attempt; a delay that is named is kept."""
+    book, bucket = Book(5), Bucket(5)
+    adapter = Adapter(lambda _: Outcome(Action.RETRY_AFTER, "TooManyRequestsException", "slow down"))
+    ending = run(book, adapter, bucket, pace=Pace(begins_at=14.0), window=1)
+    assert (bucket.slowed, bucket.pauses, ending.wait_s) == (1, [], 1.0)
+    assert {(v.status, v.refund, v.wait_s) for v in book.written.values()} == {(S.RETRYING, 1, 1.0)}
+
+    book, bucket = Book(5), Bucket(5)
+    adapter = Adapter(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0))
+    ending = run(book, adapter, bucket, pace=Pace(begins_at=14.0), window=1)
+    assert (bucket.slowed, bucket.pauses, ending.wait_s) == (0, [7.0], 7.0)
+
+
+def test_a_throttle_without_a_delay_pauses_a_fixed_rate_for_a_minute() -> None:
+    """Nothing is known of how fast would do."""
+    book, bucket = Book(5), Bucket(5)
+    ending = run(book, Adapter(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down")), bucket, window=1)
+    assert (bucket.slowed, bucket.pauses, ending.wait_s) == (0, [60.0], 60.0)
+
+
+async def taken(pacer: NoPacer, count: int, clock: Callable[[], float] = lambda: 0.0) -> Seats:
+    """Seats of an account that may have so many requests in flight."""
+    seats = Seats(pacer=pacer, provider_id=1, most=count, holder="202611-1:1", for_s=60.0, clock_s=clock)
+    assert await seats.take(50, high=True) == count
+    return seats
+
+
+@pytest.mark.parametrize(("count", "request_size", "window"), [(1, 1, 10), (3, 1, 10), (2, 5, 20)])
+def test_no_more_requests_are_in_flight_than_there_are_seats(count: int, request_size: int, window: int) -> None:
+    """However many rows a window has; all are sent."""
+    book, adapter = Book(60), Adapter()
+    seats = asyncio.run(taken(NoPacer(), count))
+    run(book, adapter, seats=seats, request_size=request_size, window=window)
+    assert adapter.most_requests == count
+    assert sorted(adapter.sent) == list(range(1, 61))
+
+
+def test_a_run_that_lasts_keeps_its_seats() -> None:
+    """They are asked for again when a third of their time is over, not at each window."""
+    bucket, times = Bucket(1000), iter(range(0, 10_000, 7))
+    seats = asyncio.run(taken(bucket, 2, lambda: float(next(times))))
+    book = Book(200)
+    run(book, Adapter(), bucket, seats=seats)
+    assert 1 < bucket.asked_for_seats < book.recordings
+
+
+def test_rows_that_waited_for_a_seat_are_not_sent_by_a_run_that_was_stopped() -> None:
+    """They go back as if they had never been claimed."""
+    book, adapter = Book(40), Adapter(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=5.0))
+    run(book, adapter, seats=asyncio.run(taken(NoPacer(), 1)))
+    assert adapter.sent == [1]
+    assert {(v.status, v.refund) for v in book.written.values()} == {(S.RETRYING, 1)}
+    assert len(book.written) == len(book.claimed)
+
+
+@pytest.mark.parametrize(("most", "high", "free"), [(5, False, 4), (5, True, 5), (1, False, 1)])
+def test_bulk_leaves_a_seat_to_the_high_lane(most: int, high: bool, free: int) -> None:
+    """A password code finds one however long a newsletter takes, unless there is only one."""
+    seats = Seats(pacer=NoPacer(), provider_id=1, most=most, holder="a", for_s=60.0)
+    assert asyncio.run(seats.take(100, high=high)) == free

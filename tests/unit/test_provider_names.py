@@ -18,6 +18,8 @@ _STAND_INS = "messaging/local/"
 _NOT_THE_KIND = re.compile(
     r"\bapns-[a-z]+"  # headers of the protocol, which FCM passes on to Apple and HTTP/2 keeps out of HPACK's table
     r"|\bapns=(?=_apns\()"  # FCM's own name for the part of a message that is for Apple's devices
+    r"|\bwebpush=(?=fcm\.)"  # and for browsers
+    r"|\bfcm\.googleapis\.com\b"  # the push service of one browser maker, too
     r"|\bwww\.twilio\.com\b"  # where SendGrid's documentation is
 )
 _NAMES_OF_OTHER_THINGS = {
@@ -34,12 +36,20 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
+def is_own_place(kind: ProviderKind, place: str) -> bool:
+    """Whether a file may name the kind: its module (or one of several kinds), those that begin like it, the stand-ins.
+
+    `webhook_push` is served by `webhook.py`, and `webhook_codes.py` is its own as well.
+    """
+    return place == _CATALOGUE or place.startswith((_STAND_INS, f"workers/providers/{kind.module}"))
+
+
 def mentions(name: str) -> Iterator[tuple[str, int, str]]:
     """File, number and text of each line outside the kind's own places that has `name` as a word."""
     word = re.compile(rf"\b{name}\b")
     for path in sources():
         place = path.relative_to(ROOT).as_posix()
-        if place == _CATALOGUE or place.startswith((_STAND_INS, f"workers/providers/{name}")):
+        if is_own_place(KINDS[name], place):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if word.search(_NOT_THE_KIND.sub("", line)):
@@ -55,6 +65,6 @@ def test_a_kinds_name_appears_in_its_own_modules_only(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_a_kind_has_its_module_exactly_if_it_can_send(kind: ProviderKind) -> None:
-    """Under its name; without one it says why it can't be enabled."""
-    assert (ROOT / "workers" / "providers" / f"{kind.name}.py").is_file() is kind.has_adapter
+    """Under its name, or that of a module for several; without one it says why it can't be enabled."""
+    assert (ROOT / "workers" / "providers" / f"{kind.module}.py").is_file() is kind.has_adapter
     assert (kind.unavailable is None) is kind.has_adapter

@@ -18,7 +18,14 @@ from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
 from workers.providers.http1 import lost
 from workers.providers.mime import Mailbox, Sender, mailbox
-from workers.providers.sendgrid import SendgridAdapter, classify, classify_event, open_adapter, personalization
+from workers.providers.sendgrid import (
+    SendgridAdapter,
+    classify,
+    classify_event,
+    classify_scopes,
+    open_adapter,
+    personalization,
+)
 
 SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="News", reply_to=Mailbox("help", "example.org"))
 NOW_S = 1_800_000_000.0
@@ -363,3 +370,64 @@ def test_a_key_that_cannot_stand_in_a_header_is_a_settings_error(key: str) -> No
     )
     with pytest.raises(SettingsError, match="apiKey"):
         open_adapter(account, Context(tokens=NoTokens()))
+
+
+@pytest.mark.parametrize(
+    ("status", "outage"),
+    [(500, True), (502, True), (503, True), (504, True), (204, True), (206, True),
+     (202, False), (400, False), (401, False), (403, False), (413, False), (429, False), (302, False)],
+)  # fmt: skip
+def test_only_sendgrids_own_failure_is_an_outage(status: int, outage: bool) -> None:
+    """A server error or a yes that can't be read; not what is wrong with an address, the content or the key."""
+    assert classify(status, b"", {}, NOW_S).outage is outage
+
+
+def check(handler: Handler) -> Outcome:
+    """What a check says, answered by `handler`."""
+
+    async def run() -> Outcome:
+        transport = httpx.MockTransport(handler)
+        async with httpx.AsyncClient(transport=transport, base_url="https://sendgrid.test") as client:
+            return await SendgridAdapter(SENDER, client).check()
+
+    return asyncio.run(run())
+
+
+def test_a_check_asks_what_the_key_may_do() -> None:
+    """A GET, which sends nothing."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.url.path) == ("GET", "/v3/scopes")
+        return httpx.Response(200, json={"scopes": ["mail.send", "alerts.read"]})
+
+    assert check(answer) == Outcome(Action.ACCEPTED, reason="the key may send mail (2 scopes)")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "action", "outage"),
+    [
+        (200, b'{"scopes": ["alerts.read"]}', Action.STOP_PROVIDER, False),
+        (200, b'{"scopes": []}', Action.STOP_PROVIDER, False),
+        (200, b'{"scopes": null}', Action.RETRY, True),
+        (200, b"<html>", Action.RETRY, True),
+        (200, b"[" * 100_000, Action.RETRY, True),
+        (401, b'{"errors": [{"message": "invalid, expired, or revoked"}]}', Action.STOP_PROVIDER, False),
+        (403, b"", Action.STOP_PROVIDER, False),
+        (429, b"", Action.RETRY_AFTER, False),
+        (503, b"", Action.RETRY, True),
+    ],
+)
+def test_what_a_check_is_answered_is_read(status: int, body: bytes, action: Action, outage: bool) -> None:
+    """A key without mail.send is of no use here."""
+    outcome = classify_scopes(status, body, {}, NOW_S)
+    assert (outcome.action, outcome.outage) == (action, outage)
+    assert outcome.reason
+
+
+def test_a_check_never_raises() -> None:
+    """An error of the network is an outcome."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("broken", request=request)
+
+    assert check(fail) == lost(httpx.ReadTimeout("broken"), "SendGrid")

@@ -66,6 +66,10 @@ def test_an_endpoint_replaces_the_hosts() -> None:
         ({"host": "a"}, {"encryption": "maybe"}, "encryption is 'maybe'"),
         ({"host": "a"}, {"fromEmail": ""}, "fromEmail"),
         ({"host": "a"}, {"replyToEmail": "x"}, "replyToEmail"),
+        ({"host": "a"}, {"fromName": "x\r\ny"}, "fromName"),
+        ({"host": "a"}, {"mailer": "x\r\nBcc: eve@example.org"}, "mailer"),
+        ({"host": "a", "dkimKey": "no key"}, {"dkimSelector": "s1"}, "dkimKey"),
+        ({"host": "a", "dkimKey": "no key"}, {}, "dkimSelector"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(

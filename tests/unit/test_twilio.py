@@ -13,14 +13,17 @@ import pytest
 from messaging.errors import ContentError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
-from workers.providers.base import Outgoing, Recipient
+from tests.unit.test_sendgrid import NoTokens
+from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.http1 import lost
 from workers.providers.twilio import (
     CALLBACK_CODES,
     TwilioAdapter,
     TwilioSettings,
     classify,
+    classify_account,
     classify_callback,
+    open_adapter,
     tagged,
 )
 
@@ -154,7 +157,7 @@ def test_an_unreadable_answer_is_judged_by_its_status_alone(body: bytes) -> None
     """A 201 we can't read is unknown: the message may be on its way."""
     assert classify(201, body, {}).action is Action.AMBIGUOUS_RETRY
     assert classify(503, body, httpx.Headers({"Retry-After": "2"})) == Outcome(
-        Action.RETRY, "503", "the service is unavailable", retry_after_s=2.0
+        Action.RETRY, "503", "the service is unavailable", retry_after_s=2.0, outage=True
     )
 
 
@@ -233,3 +236,103 @@ def test_a_status_callback_is_read_by_its_error_code_first(status: str, code: st
     """Without a code the status decides."""
     assert classify_callback(status, code).action is action
     assert "30005" in CALLBACK_CODES
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outage"),
+    [
+        (500, {"code": 20500}, True),
+        (503, {"code": 20503}, True),
+        (502, {}, True),
+        (201, {}, True),
+        (201, {"sid": "SM1"}, False),
+        (400, {"code": 21211}, False),
+        (401, {"code": 20003}, False),
+        (401, {"code": 20005}, False),
+        (429, {"code": 20429}, False),
+        (302, {}, False),
+    ],
+)
+def test_only_twilios_own_failure_is_an_outage(status: int, body: dict[str, object], outage: bool) -> None:
+    """A server error or a yes that can't be read; not what is wrong with a number, the content or the account."""
+    assert classify(status, json.dumps(body).encode(), {}).outage is outage
+
+
+def check(handler: Handler) -> Outcome:
+    """What a check says, answered by `handler`."""
+
+    async def run() -> Outcome:
+        transport = httpx.MockTransport(handler)
+        async with httpx.AsyncClient(transport=transport, base_url="https://twilio.test") as client:
+            return await TwilioAdapter(SETTINGS, client).check()
+
+    return asyncio.run(run())
+
+
+def test_a_check_asks_for_the_account() -> None:
+    """A GET, which sends nothing; the account's name is told, unless it is somebody's address."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.url.path) == ("GET", f"/2010-04-01/Accounts/{SID}.json")
+        return httpx.Response(
+            200, json={"status": "active", "type": "Full", "friendly_name": "Acme", "auth_token": "t"}
+        )
+
+    assert check(answer) == Outcome(Action.ACCEPTED, reason="the account 'Acme' is active")
+    body = b'{"status": "active", "type": "Trial", "friendly_name": "ann@example.com"}'
+    outcome = classify_account(200, body, {})
+    assert outcome.action is Action.ACCEPTED
+    assert "verified numbers only" in outcome.reason
+    assert "ann" not in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "action", "outage"),
+    [
+        (200, b'{"status": "suspended"}', Action.STOP_PROVIDER, False),
+        (200, b'{"status": "closed"}', Action.STOP_PROVIDER, False),
+        (200, b"<html>", Action.RETRY, True),
+        (200, b"[" * 100_000, Action.RETRY, True),
+        (401, b'{"code": 20003}', Action.STOP_PROVIDER, False),
+        (404, b'{"code": 20404}', Action.STOP_PROVIDER, False),
+        (503, b"", Action.RETRY, True),
+    ],
+)
+def test_what_a_check_is_answered_is_read(status: int, body: bytes, action: Action, outage: bool) -> None:
+    """Only an account that is active may send."""
+    outcome = classify_account(status, body, {})
+    assert (outcome.action, outcome.outage) == (action, outage)
+    assert outcome.reason
+
+
+def test_a_check_never_raises() -> None:
+    """An error of the network is an outcome."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("broken", request=request)
+
+    assert check(fail) == lost(httpx.ConnectError("broken"), "Twilio")
+
+
+@pytest.mark.parametrize(
+    ("option", "own", "expected"),
+    [
+        ("https://example.org/cb", "https://msg.example.org/r/key", "https://example.org/cb"),
+        ("", "https://msg.example.org/r/key", "https://msg.example.org/r/key"),
+        ("", None, ""),
+    ],
+)
+def test_reports_go_to_the_accounts_own_address_unless_told_otherwise(
+    option: str, own: str | None, expected: str
+) -> None:
+    """An installation without a public address asks for none."""
+    account = Account(
+        provider_id=1,
+        public_id="p",
+        kind="twilio",
+        credentials={"accountSid": SID, "authToken": "t"},
+        options={"from": "+15005550006", "statusCallback": option},
+    )
+    adapter = open_adapter(account, Context(tokens=NoTokens(), receipts_url=own))
+    assert isinstance(adapter, TwilioAdapter)
+    assert adapter._settings.status_callback == expected

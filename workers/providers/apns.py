@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -30,6 +31,11 @@ TOKEN_LIFETIME_S = 45 * 60
 """Apple takes a provider token for 20 to 60 minutes."""
 TOKEN_SHORTEST_S = 20 * 60
 """A second token within this time is refused (TooManyProviderTokenUpdates)."""
+
+NO_DEVICE = "00" * 32
+"""A token of the usual form that no device has."""
+_CHECK_HEADERS = (("apns-push-type", "background"), ("apns-priority", "5"), ("apns-expiration", "0"))
+_CHECK_BODY = b'{"aps":{"content-available":1}}'
 
 
 def open_adapter(account: Account, context: Context) -> ApnsAdapter:
@@ -71,6 +77,15 @@ class ApnsAdapter:
         if len(recipients) == 1:
             return (await self._send_one(prepared, recipients[0]),)
         return await asyncio.gather(*(self._send_one(prepared, r) for r in recipients))
+
+    async def check(self) -> Outcome:
+        """What Apple says to a push for no device: a key, team and topic that are good are answered BadDeviceToken."""
+        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=uuid.uuid4())
+        topic = ("apns-topic", self._bundle_id)
+        outcome = await self._send_one(PreparedApns((topic, *_CHECK_HEADERS), _CHECK_BODY), nobody)
+        if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET}:
+            return Outcome(Action.ACCEPTED, reason=f"Apple takes key {self._key_id} for {self._bundle_id}.")
+        return outcome
 
     async def aclose(self) -> None:
         """Let what is in flight finish, then close the connections."""

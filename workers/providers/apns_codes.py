@@ -100,13 +100,14 @@ def classify(status: int, body: bytes) -> Outcome:
         reason=reason,
         retry_after_s=TOKEN_UPDATES_PAUSE_S if action is Action.RETRY_AFTER else None,
         dead_since=_time(answer.get("timestamp")) if action is Action.DISABLE_TARGET else None,
+        outage=not 400 <= status < 500,  # noqa: PLR2004 - HTTP
     )
 
 
 def _json(body: bytes) -> Mapping[str, object]:
     try:
         decoded = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 

@@ -3,6 +3,9 @@
 A provider is one module `workers/providers/<kind>.py` with a function
 ``open_adapter(account, context) -> Adapter``. An adapter is opened once per worker process and
 provider account and lives until the account changes.
+
+A provider that reports what became of its messages has a second function, a `ReceiptReader`:
+``async read_receipts(inbound, account, fetch) -> Sequence[Receipt]``.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from messaging.message import Content
     from messaging.outcome import Outcome
+    from messaging.receipt import Inbound, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Recipient:
     role: Role = Role.TO
     name: str | None = None
     attempt: int = 1
+    unsubscribe_url: str | None = None
+    """Where this reader ends bulk mail with one click (RFC 8058); None for what is no bulk mail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,9 @@ class Context:
     """Extra certificate authority to trust, for a test server."""
     connections: int = 1
     concurrency: int = 1
+    receipts_url: str | None = None
+    """The account's own receipt address, to be handed to providers that take one with a message; None where this
+    installation has no public address."""
 
 
 class Adapter(Protocol):
@@ -114,6 +123,32 @@ class Adapter(Protocol):
         """
         ...
 
+    async def check(self) -> Outcome:
+        """Ask the provider, with its cheapest call and sending nothing, whether it takes the account.
+
+        `ACCEPTED` with what it said in `reason`, else the outcome as for a message. Never raises.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Let what is in flight finish, then close the connections."""
+        ...
+
+
+class Fetch(Protocol):
+    """A GET of what a receipt refers to: a certificate, a confirmation."""
+
+    async def __call__(self, url: str) -> bytes:
+        """The body of a 2xx answer; raises `OSError` for anything else. The caller has checked the host."""
+        ...
+
+
+class ReceiptReader(Protocol):
+    """Verify and read one request to the account's receipt address."""
+
+    async def __call__(self, inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:
+        """The receipts it brings, none for what is no news.
+
+        Raises `ForgedReceiptError`, `UnreadableReceiptError`, `ReceiptKeyMissingError`.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -20,6 +21,9 @@ from workers.providers.tls import client_context
 __all__ = ["CODES", "FcmAdapter", "classify", "classify_token_endpoint", "open_adapter"]
 
 PRODUCTION = "https://fcm.googleapis.com"
+NO_DEVICE = "check"
+"""Too short for a registration token, so that no device has it."""
+_DRY_RUN = b'{"validate_only":true,"message":{"token":'
 _CONTENT_TYPE = ("content-type", "application/json")
 
 
@@ -48,6 +52,7 @@ class FcmAdapter:
     ) -> None:
         self._client = client
         self._now = now
+        self._project_id = service.project_id
         self._path = f"/v1/projects/{quote(service.project_id, safe='')}/messages:send"
         self._token = SharedToken(context.tokens, service.token_key, service.mint)
 
@@ -63,6 +68,17 @@ class FcmAdapter:
         if len(recipients) == 1:
             return (await self._send_one(prepared, recipients[0]),)
         return await asyncio.gather(*(self._send_one(prepared, r) for r in recipients))
+
+    async def check(self) -> Outcome:
+        """What Google says to a dry run for no device: an access token, and that the account may send for the project.
+
+        A good account is told that the registration token is invalid.
+        """
+        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=uuid.uuid4())
+        outcome = await self._send_one(PreparedFcm(_DRY_RUN, b"}}"), nobody)
+        if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET, Action.REJECT_MESSAGE}:
+            return Outcome(Action.ACCEPTED, reason=f"Google takes the service account for {self._project_id}.")
+        return outcome
 
     async def aclose(self) -> None:
         """Let what is in flight finish, then close the connections."""

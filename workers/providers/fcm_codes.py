@@ -65,7 +65,8 @@ def classify(status: int, body: bytes, *, retry_after: str | None = None, payloa
         name = answer.get("name")
         if isinstance(name, str) and name:
             return Outcome(Action.ACCEPTED, provider_message_id=name)
-        return Outcome(Action.AMBIGUOUS_RETRY, code="unreadable", reason=f"FCM answered {status} without a name.")
+        reason = f"FCM answered {status} without a name."
+        return Outcome(Action.AMBIGUOUS_RETRY, code="unreadable", reason=reason, outage=True)
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}
     code = _code(status, error)
@@ -76,7 +77,13 @@ def classify(status: int, body: bytes, *, retry_after: str | None = None, payloa
     delay_s = parse_retry_after(retry_after)
     if code == "QUOTA_EXCEEDED" and delay_s is None:
         delay_s = QUOTA_PAUSE_S
-    return Outcome(action, code=code, reason=reason, retry_after_s=delay_s if action is Action.RETRY_AFTER else None)
+    return Outcome(
+        action,
+        code=code,
+        reason=reason,
+        retry_after_s=delay_s if action is Action.RETRY_AFTER else None,
+        outage=status >= 500,  # noqa: PLR2004 - HTTP
+    )
 
 
 def classify_token_endpoint(status: int | None, code: str = "", *, retry_after: str | None = None) -> Outcome:
@@ -86,7 +93,8 @@ def classify_token_endpoint(status: int | None, code: str = "", *, retry_after: 
     """
     shown = code or str(status or "unreachable")
     if status is None or status == 408 or status >= 500:  # noqa: PLR2004 - HTTP
-        return Outcome(Action.RETRY, code=shown, reason="Google's token endpoint gave no token; it is tried again.")
+        reason = "Google's token endpoint gave no token; it is tried again."
+        return Outcome(Action.RETRY, code=shown, reason=reason, outage=True)
     if status == 429:  # noqa: PLR2004 - HTTP
         delay_s = parse_retry_after(retry_after)
         reason = "Google's token endpoint is over its rate."
@@ -135,6 +143,6 @@ def _code(status: int, error: Mapping[str, object]) -> str:
 def _object(body: bytes) -> Mapping[str, object]:
     try:
         decoded = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}

@@ -29,14 +29,17 @@ def open_client(
     *,
     headers: Mapping[str, str] | None = None,
     auth: tuple[str, str] | None = None,
+    base_url: str | None = None,
 ) -> httpx.AsyncClient:
     """A client at the account's base address, with as many connections as it may have calls in flight.
 
-    `auth` are user and password (HTTP Basic). Raises `SettingsError` when the extra authority can't be read.
+    `base_url` replaces the kind's own address, for accounts that have one of theirs; a replaced endpoint of the
+    settings goes before both. `auth` are user and password (HTTP Basic). Raises `SettingsError` when the extra
+    authority can't be read.
     """
     connections = max(context.connections, context.concurrency)
     return httpx.AsyncClient(
-        base_url=context.endpoints.get(account.kind) or kind_of(account.kind).endpoint,
+        base_url=context.endpoints.get(account.kind) or base_url or kind_of(account.kind).endpoint,
         auth=auth,
         headers={"accept": "application/json"} | dict(headers or {}),
         verify=client_context(context.ca_file),
@@ -55,7 +58,9 @@ def lost(error: httpx.HTTPError, provider: str) -> Outcome:
     """
     name = type(error).__name__
     if isinstance(error, _NOT_SENT_ERRORS):
-        return Outcome(Action.RETRY, code=name, reason=f"not sent: no connection to {provider}")
+        return Outcome(Action.RETRY, code=name, reason=f"not sent: no connection to {provider}", outage=True)
     if isinstance(error, httpx.UnsupportedProtocol):
         return Outcome(Action.STOP_PROVIDER, code=name, reason="the endpoint is not an http(s) address: correct it")
-    return Outcome(Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back")
+    return Outcome(
+        Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back", outage=True
+    )

@@ -17,9 +17,13 @@ NOT_SENT: Mapping[NotSentCause, Action] = {
 }
 """What follows when a request was certainly not processed, by cause."""
 
+NO_OUTAGE = frozenset({NotSentCause.REFUSED_STREAM, NotSentCause.CLOSED})
+"""The server holds back, or we closed. A GOAWAY is an outage: it is told only when a second connection got one, too."""
+
 
 def outcome_of(error: NotSentError | UnknownOutcomeError) -> Outcome:
     """The outcome of a request that got no answer."""
     if isinstance(error, NotSentError):
-        return Outcome(NOT_SENT[error.cause], code=error.cause, reason=error.reason)
-    return Outcome(Action.AMBIGUOUS_RETRY, code="no_answer", reason=error.reason)
+        outage = error.cause not in NO_OUTAGE
+        return Outcome(NOT_SENT[error.cause], code=error.cause, reason=error.reason, outage=outage)
+    return Outcome(Action.AMBIGUOUS_RETRY, code="no_answer", reason=error.reason, outage=True)

@@ -39,6 +39,7 @@ _LOCAL = re.compile(
 """Any letters between dots, more freely than RFC 5322 (real mailboxes begin or end with a dot), or a quoted string."""
 _DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _SPECIALS = re.compile(r"[][\\()<>@,:;\".]")
+_UNSUBSCRIBE_URL = re.compile(r"https?://[!-;=?-~]{1,900}\Z")
 _BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 RESERVED = frozenset(
@@ -90,15 +91,28 @@ class Template:
     to_of_copies: bytes
     """The To line of cc and bcc copies."""
     needs_utf8: bool = False
-    """Whether a shared header holds an address only SMTPUTF8 can carry."""
+    """Whether a header of every copy holds an address only SMTPUTF8 can carry."""
+    copies_need_utf8: bool = False
+    """The same of `to_of_copies`."""
+    header_names: tuple[str, ...] = ()
+    """Headers the message has of its own."""
 
     def head(self, recipient: Recipient, mailbox: Mailbox, date: str) -> bytes:
-        """Date, Message-ID and To of one copy, to be put before `common`.
+        """Date, Message-ID, To and unsubscribe headers of one copy, to be put before `common`.
 
-        Raises `ContentError` when the recipient's name can't stand in a header.
+        Raises `ContentError` when the recipient's name or unsubscribe address can't stand in a header.
         """
         to = address_line("To", [(recipient.name or "", mailbox)]) if recipient.role is Role.TO else self.to_of_copies
-        return f"Date: {date}\r\nMessage-ID: {message_id(recipient.tag, self.domain)}\r\n".encode("ascii") + to
+        lines = [f"Date: {date}\r\nMessage-ID: {message_id(recipient.tag, self.domain)}\r\n".encode("ascii"), to]
+        if unsubscribing := unsubscribe_headers(recipient, self.header_names):
+            if not _UNSUBSCRIBE_URL.match(recipient.unsubscribe_url or ""):
+                raise ContentError("the unsubscribe address is no http(s) address of one line", "header_invalid")
+            lines += [f"{name}: {value}\r\n".encode("ascii") for name, value in unsubscribing.items()]
+        return b"".join(lines)
+
+    def utf8_shown_to(self, recipient: Recipient) -> bool:
+        """Whether the headers of this copy, but for its own address, hold what only SMTPUTF8 can carry."""
+        return self.needs_utf8 or (self.copies_need_utf8 and recipient.role is not Role.TO)
 
 
 def mailbox(address: str) -> Mailbox:
@@ -117,8 +131,14 @@ def mailbox(address: str) -> Mailbox:
 
 
 def sender_of(options: Mapping[str, object]) -> Sender:
-    """The sender in a provider's options; raises `SettingsError` when fromEmail or replyToEmail is no address."""
+    """The sender in a provider's options.
+
+    Raises `SettingsError` when fromEmail or replyToEmail is no address, or a name can't stand in a header.
+    """
     from_email, reply_to_email = (str(options.get(key) or "") for key in ("fromEmail", "replyToEmail"))
+    for key in ("fromName", "replyToName"):
+        if _CONTROL.search(str(options.get(key) or "")):
+            raise SettingsError(f"The provider's {key} holds a line end or control character: remove it.")
     try:
         return Sender(
             mailbox=mailbox(from_email),
@@ -140,6 +160,21 @@ def reply_to_of(email: Email, sender: Sender) -> tuple[str, Mailbox] | None:
 def message_id(tag: str, domain: str) -> str:
     """The Message-ID of a delivery: the same on every attempt, so that receivers can tell a repeated one."""
     return f"<{tag}@{domain}>"
+
+
+def unsubscribe_headers(recipient: Recipient, own: Iterable[str]) -> dict[str, str]:
+    """The two headers with which one copy's reader unsubscribes with a click (RFC 8058 §3.1).
+
+    None where the delivery has no such address, or where `own`, the names of the message's own headers, has one.
+    """
+    names = {name.lower() for name in own}
+    if not recipient.unsubscribe_url or "list-unsubscribe" in names:
+        return {}
+    headers = {
+        "List-Unsubscribe": f"<{recipient.unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    return {name: value for name, value in headers.items() if name.lower() not in names}
 
 
 def render(outgoing: Outgoing, sender: Sender, *, mailer: str = "") -> Template:
@@ -164,7 +199,9 @@ def render(outgoing: Outgoing, sender: Sender, *, mailer: str = "") -> Template:
         common=b"".join(lines) + _body(email),
         domain=sender.mailbox.domain,
         to_of_copies=address_line("To", shown_to) if shown_to else b"To: undisclosed-recipients:;\r\n",
-        needs_utf8=any(box.needs_utf8 for box in (*in_headers, *(box for _, box in shown_to))),
+        needs_utf8=any(box.needs_utf8 for box in in_headers),
+        copies_need_utf8=any(box.needs_utf8 for _, box in shown_to),
+        header_names=tuple(email.headers),
     )
 
 

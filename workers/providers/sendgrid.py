@@ -35,7 +35,22 @@ from workers.providers.mime import (
     plain_text,
     reply_to_of,
     sender_of,
+    unsubscribe_headers,
 )
+from workers.providers.sendgrid_receipts import classify_event, read_receipts
+
+__all__ = [
+    "CODES",
+    "SendgridAdapter",
+    "classify",
+    "classify_event",
+    "classify_scopes",
+    "open_adapter",
+    "personalization",
+    "read_receipts",
+    "refused_recipients",
+    "shared_body",
+]
 
 CODES: Mapping[int, tuple[Action, str]] = {
     400: (Action.REJECT_MESSAGE, "the request is malformed"),
@@ -53,38 +68,15 @@ CODES: Mapping[int, tuple[Action, str]] = {
 """By HTTP status; other 5xx are unknown, for there is no idempotency key.
 https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses"""
 
-EVENTS: Mapping[str, tuple[Action, str]] = {
-    "processed": (Action.NONE, "accepted for delivery"),
-    "delivered": (Action.DELIVERED, ""),
-    "deferred": (Action.NONE, "deferred: tried again for up to 72 hours"),
-    "bounce": (Action.DISABLE_TARGET, "bounced"),
-    "dropped": (Action.SUPPRESS_TARGET, "dropped before sending"),
-    "spamreport": (Action.SUPPRESS_TARGET, "reported as spam"),
-    "unsubscribe": (Action.SUPPRESS_TARGET, "unsubscribed"),
-    "group_unsubscribe": (Action.SUPPRESS_TARGET, "unsubscribed from a group"),
-    "group_resubscribe": (Action.UNSUPPRESS_TARGET, "subscribed to a group again"),
-    "open": (Action.NONE, "opened"),
-    "click": (Action.NONE, "clicked"),
-}
-"""By name of an event: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"""
-
-_DROPPED: Sequence[tuple[str, Action]] = (
-    ("bounced address", Action.DISABLE_TARGET),
-    ("invalid smtpapi", Action.REJECT_MESSAGE),
-    ("invalid", Action.DISABLE_TARGET),
-    ("spam content", Action.REJECT_MESSAGE),
-    ("package quota", Action.QUOTA),
-)
-"""What the reason of a `dropped` event begins to mean; the rest are suppressions."""
-
 REQUEST_LIMIT_BYTES = 30_000_000
-_PERSONALIZATION_BYTES = 600
+_PERSONALIZATION_BYTES = 1000
 """Room left for each recipient of a full request."""
 _RESERVED = RESERVED | {"x-sg-id", "x-sg-eid"}
 _PERSONALIZATION = re.compile(r"personalizations\.(\d+)(?:\.(\w+))?")
 _SPLITS = 20
 """Requests made for one call at most while SendGrid names one bad recipient after the other."""
 _PATH = "/v3/mail/send"
+_SCOPES_PATH = "/v3/scopes"
 _TITLE = "SendGrid"
 
 _OK, _ACCEPTED, _BAD_REQUEST, _UNAUTHORIZED = 200, 202, 400, 401
@@ -96,6 +88,8 @@ class Prepared:
 
     shared: bytes
     """The request's JSON object without its opening brace."""
+    header_names: tuple[str, ...] = ()
+    """Headers the message has of its own."""
 
 
 class SendgridAdapter:
@@ -112,21 +106,32 @@ class SendgridAdapter:
         shared = json.dumps(shared_body(outgoing, self._sender)).encode()
         if len(shared) > REQUEST_LIMIT_BYTES - 1000 * _PERSONALIZATION_BYTES:
             raise ContentError(f"the message takes {len(shared)} bytes; SendGrid takes 30 MB with attachments", "413")
-        return Prepared(shared[1:])
+        return Prepared(shared[1:], tuple(cast("Email", outgoing.content).headers))
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One request, or a few where an address occurs twice or SendGrid refuses single recipients."""
         if self._in_flight.closing:
             return [CLOSED] * len(recipients)
         with self._in_flight:
-            return await self._send(cast("Prepared", prepared).shared, recipients)
+            return await self._send(cast("Prepared", prepared), recipients)
+
+    async def check(self) -> Outcome:
+        """What the key may do, by its scopes."""
+        if self._in_flight.closing:
+            return CLOSED
+        with self._in_flight:
+            try:
+                response = await self._client.get(_SCOPES_PATH)
+            except httpx.HTTPError as error:
+                return lost(error, _TITLE)
+        return classify_scopes(response.status_code, response.content, response.headers, self._now_s())
 
     async def aclose(self) -> None:
         """Let requests finish, then close the connections."""
         await self._in_flight.close()
         await self._client.aclose()
 
-    async def _send(self, shared: bytes, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+    async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         outcomes: dict[int, Outcome] = {}
         waiting: list[tuple[int, bytes, str]] = []
         for index, recipient in enumerate(recipients):
@@ -135,7 +140,7 @@ class SendgridAdapter:
             except ContentError as error:
                 outcomes[index] = Outcome(Action.DISABLE_TARGET, error.code, str(error))
             else:
-                entry = personalization(recipient, box, self._sender.mailbox.domain)
+                entry = personalization(recipient, box, self._sender.mailbox.domain, message.header_names)
                 waiting.append((index, json.dumps(entry).encode(), box.spec.lower()))
         while waiting:
             seen: set[str] = set()
@@ -147,7 +152,7 @@ class SendgridAdapter:
                 else:
                     seen.add(address)
                     request.append((index, entry_json))
-            outcomes.update(await self._send_unique(shared, request))
+            outcomes.update(await self._send_unique(message.shared, request))
             waiting = again
         return [outcomes[index] for index in range(len(recipients))]
 
@@ -200,12 +205,20 @@ def shared_body(outgoing: Outgoing, sender: Sender) -> dict[str, object]:
     return cast("dict[str, object]", body.get())
 
 
-def personalization(recipient: Recipient, box: Mailbox, domain: str) -> dict[str, object]:
-    """One recipient's part of a request; the tag comes back with every event as `delivery`."""
+def personalization(
+    recipient: Recipient, box: Mailbox, domain: str, header_names: Sequence[str] = ()
+) -> dict[str, object]:
+    """One recipient's part of a request; the tag comes back with every event as `delivery`.
+
+    `header_names` are the message's own headers, which those written here would replace.
+    """
     to = {"email": box.spec, "name": recipient.name} if recipient.name else {"email": box.spec}
     return {
         "to": [to],
-        "headers": {"Message-ID": message_id(recipient.tag, domain)},
+        "headers": {
+            "Message-ID": message_id(recipient.tag, domain),
+            **unsubscribe_headers(recipient, header_names),
+        },
         "custom_args": {"delivery": recipient.tag},
     }
 
@@ -230,7 +243,30 @@ def classify(status: int, body: bytes, headers: Mapping[str, str], now_s: float)
     else:
         action, meaning = Action.REJECT_MESSAGE, "refused"
     delay_s = _delay_s(headers, now_s) if action in {Action.RETRY_AFTER, Action.RETRY} else None
-    return Outcome(action, code=str(status), reason=f"{meaning}: {said}" if said else meaning, retry_after_s=delay_s)
+    reason = f"{meaning}: {said}" if said else meaning
+    # No answer of SendGrid's own: it fails as such, or something else stands at its address.
+    outage = httpx.codes.is_server_error(status) or httpx.codes.is_success(status)
+    return Outcome(action, code=str(status), reason=reason, retry_after_s=delay_s, outage=outage)
+
+
+def classify_scopes(status: int, body: bytes, headers: Mapping[str, str], now_s: float) -> Outcome:
+    """What the answer to the question for the key's scopes means.
+
+    Source: https://www.twilio.com/docs/sendgrid/api-reference/api-key-permissions
+    """
+    if status != _OK:
+        return classify(status, body, headers, now_s)
+    try:
+        scopes = json.loads(body)["scopes"]
+        may_send = "mail.send" in scopes
+    except (ValueError, TypeError, KeyError, RecursionError):
+        reason = "an answer that says nothing of the key: check the endpoint"
+        return Outcome(Action.RETRY, code=str(status), reason=reason, outage=True)
+    if not may_send:
+        return Outcome(
+            Action.STOP_PROVIDER, code="mail.send", reason="the key lacks mail.send: allow it or set another"
+        )
+    return Outcome(Action.ACCEPTED, reason=f"the key may send mail ({len(scopes)} scopes)")
 
 
 def refused_recipients(status: int, body: bytes, count: int) -> dict[int, Outcome]:
@@ -252,22 +288,6 @@ def refused_recipients(status: int, body: bytes, count: int) -> dict[int, Outcom
     return refused
 
 
-def classify_event(event: Mapping[str, object]) -> Outcome:
-    """What one object of the event webhook says about its delivery."""
-    name = str(event.get("event", ""))
-    action, meaning = EVENTS.get(name, (Action.NONE, "unknown event"))
-    reason = str(event.get("reason") or event.get("response") or "").lower()
-    if name == "bounce":
-        if event.get("type") == "blocked":
-            action, meaning = Action.NONE, "blocked by policy or reputation; the address may be good"
-        elif str(event.get("bounce_classification") or "Invalid Address").lower() != "invalid address":
-            action = Action.SUPPRESS_TARGET
-    if name == "dropped":
-        action = next((action for words, action in _DROPPED if words in reason), action)
-    code = f"{name} {event.get('status') or event.get('bounce_classification') or ''}".strip()
-    return Outcome(action, code=code, reason=meaning)
-
-
 def _attachment(attachment: Attachment) -> mail.Attachment:
     return mail.Attachment(
         mail.FileContent(b64encode(attachment.content).decode("ascii")),
@@ -283,7 +303,7 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
         document = json.loads(body)
         errors = document["errors"]
         pairs = [(str(error.get("field") or ""), str(error.get("message") or "")) for error in errors]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
     return [(field, re.sub(r"\S+@\S+", "<address>", message)) for field, message in pairs]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import aiosmtplib
@@ -17,6 +18,7 @@ import aiosmtplib
 from messaging.errors import ContentError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.dkim import Signing
 from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.mime import Mailbox, Template, date_source, mailbox, render
 from workers.providers.smtp_pool import Pool
@@ -33,7 +35,14 @@ _BLOCK_BYTES = 256 * 1024
 _QUEUED_AS = re.compile(r"\bqueued as ([\w.-]{1,100})", re.IGNORECASE)
 _SIZE_LIMIT = Outcome(Action.REJECT_MESSAGE, "552 5.3.4", "the message is bigger than the server announces to take")
 _NO_UTF8 = Outcome(
-    Action.REJECT_MESSAGE, "553 5.6.7", "the address has non-ASCII letters before the @ and the server has no SMTPUTF8"
+    Action.DISABLE_TARGET,
+    "553 5.6.7",
+    "the address has non-ASCII letters before the @, which this server can't deliver to: it has no SMTPUTF8",
+)
+_NO_UTF8_HEADERS = Outcome(
+    Action.REJECT_MESSAGE,
+    "553 5.6.7",
+    "another address in the headers has non-ASCII letters before the @, and the server has no SMTPUTF8",
 )
 
 
@@ -44,6 +53,8 @@ class Prepared:
     template: Template
     stuffed: bytes
     """The shared part with leading dots doubled (RFC 5321 §4.5.2)."""
+    signing: Signing | None = None
+    """For DKIM, where the account has a key."""
 
 
 class SessionError(Exception):
@@ -57,8 +68,13 @@ class SessionError(Exception):
 class Session:
     """One greeted, encrypted and authenticated connection."""
 
-    def __init__(self, client: aiosmtplib.SMTP, settings: SmtpSettings) -> None:
+    def __init__(
+        self, client: aiosmtplib.SMTP, settings: SmtpSettings, *, greeting: str = "", encrypted: bool = False
+    ) -> None:
         self._client = client
+        self.greeting = greeting
+        """What the server called itself."""
+        self.encrypted = encrypted
         self._timeouts = settings.timeouts
         self._sender = settings.sender.mailbox
         self._in_transaction = False
@@ -80,17 +96,22 @@ class Session:
             self.abort()
 
     def abort(self) -> None:
-        """Close without QUIT, and at once: a polite end of TLS waits half a minute for a server that says nothing."""
-        transport = cast("asyncio.WriteTransport | None", self._client.transport)
-        if transport is not None:
-            transport.abort()
-        self._client.close()
+        """Close without QUIT, and at once."""
+        _abort(self._client)
+
+    async def noop(self) -> Outcome:
+        """Whether the server goes on: `ACCEPTED`, or what its answer means."""
+        try:
+            reply = await self._command(b"NOOP")
+        except (OSError, aiosmtplib.SMTPException) as error:
+            return lost(Stage.AUTH, type(error).__name__)
+        return classify(Stage.AUTH, reply.code, reply.message)
 
     async def deliver(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> tuple[Outcome, bool]:
         """Send one message to one recipient: its outcome, and whether the connection can be used again."""
         extensions = self._client.esmtp_extensions
         if utf8 and "smtputf8" not in extensions:
-            return _NO_UTF8, True
+            return (_NO_UTF8 if to.needs_utf8 else _NO_UTF8_HEADERS), True
         size = len(head) + len(rest)
         if 0 < self._size_limit < size:
             return _SIZE_LIMIT, True
@@ -142,9 +163,17 @@ class Session:
 class SmtpAdapter:
     """One SMTP account, connected as needed."""
 
-    def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext, *, connections: int) -> None:
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        tls: ssl.SSLContext,
+        *,
+        connections: int,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._tls = tls
+        self._now_s = now_s
         self._date = date_source()
         self._in_flight = InFlight()
         self._pool: Pool[Session] = Pool(self._open, size=connections, max_uses=MESSAGES_PER_CONNECTION, idle_s=IDLE_S)
@@ -152,7 +181,12 @@ class SmtpAdapter:
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The message as bytes; raises `ContentError` naming what can't be sent."""
         template = render(outgoing, self._settings.sender, mailer=self._settings.mailer)
-        return Prepared(template, template.common.replace(b"\r\n.", b"\r\n.."))
+        signer = self._settings.signer
+        return Prepared(
+            template,
+            template.common.replace(b"\r\n.", b"\r\n.."),
+            signer.begin(template.common) if signer is not None else None,
+        )
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One transaction per recipient, as many at a time as there are connections."""
@@ -163,6 +197,23 @@ class SmtpAdapter:
             if len(recipients) == 1:
                 return [await self._send_one(message, recipients[0])]
             return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+
+    async def check(self) -> Outcome:
+        """Connect, encrypt, log in and say NOOP, over a connection of its own."""
+        if self._in_flight.closing:
+            return CLOSED
+        with self._in_flight:
+            try:
+                session = await self._open()
+            except SessionError as error:
+                return error.outcome
+            outcome = await session.noop()
+            await session.close()
+        if outcome.action is not Action.ACCEPTED:
+            return outcome
+        tls = "encrypted (TLS)" if session.encrypted else "not encrypted"
+        login = "logged in" if self._settings.username else "without a login"
+        return Outcome(Action.ACCEPTED, reason=f"{scrub(session.greeting)}; {tls}, {login}")
 
     async def aclose(self) -> None:
         """Let transactions finish, then QUIT."""
@@ -178,14 +229,16 @@ class SmtpAdapter:
             head = message.template.head(recipient, to, self._date())
         except ContentError as error:
             return Outcome(Action.REJECT_MESSAGE, error.code, str(error))
-        utf8 = to.needs_utf8 or message.template.needs_utf8
+        if message.signing is not None:
+            head = message.signing.header(head, self._now_s()) + head
+        utf8 = to.needs_utf8 or message.template.utf8_shown_to(recipient)
         outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
         if outcome.action is Action.RECONNECT_RETRY:
             # Certainly not sent, most often a kept connection that the server had closed: once more, at once.
             outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
         if outcome.action is Action.RECONNECT_RETRY:
             # A server that drops new connections too is busy: back off instead of turning in circles.
-            return Outcome(Action.RETRY, outcome.code, outcome.reason)
+            return replace(outcome, action=Action.RETRY)
         return outcome
 
     async def _attempt(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> Outcome:
@@ -224,7 +277,7 @@ async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext) 
     )
     stage = Stage.CONNECT
     try:
-        await client.connect()
+        greeting = await client.connect()
         stage = Stage.EHLO
         client.local_hostname = _address_literal(client)
         await client.ehlo()
@@ -234,15 +287,23 @@ async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext) 
         if settings.username:
             await _authenticate(client, settings, host, encrypted=encrypted)
     except SessionError:
-        client.close()
+        _abort(client)
         raise
     except (OSError, ValueError, aiosmtplib.SMTPException) as error:  # ValueError: a name that can't be encoded
-        client.close()
+        _abort(client)
         raise SessionError(_failure(stage, error)) from error
     except BaseException:
-        client.close()
+        _abort(client)
         raise
-    return Session(client, settings)
+    return Session(client, settings, greeting=f"{greeting.code} {greeting.message}", encrypted=encrypted)
+
+
+def _abort(client: aiosmtplib.SMTP) -> None:
+    """Close at once: a polite end of TLS waits half a minute for a server that says nothing."""
+    transport = cast("asyncio.WriteTransport | None", client.transport)
+    if transport is not None:
+        transport.abort()
+    client.close()
 
 
 async def _encrypt(client: aiosmtplib.SMTP, host: Host) -> bool:

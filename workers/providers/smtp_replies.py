@@ -29,6 +29,7 @@ class Stage(StrEnum):
     """After it: the server may have taken responsibility whatever happens to its answer (RFC 1047)."""
 
 
+_BEFORE_LOGIN = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS})
 _SETTING_UP = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 
 GREYLIST_DELAY_S = 300.0
@@ -118,7 +119,9 @@ def classify(stage: Stage, code: int, text: str = "") -> Outcome:
         return lost(stage, f"unreadable reply at {stage}")
     action, meaning = _meaning(stage, code, enhanced, text)
     reason = f"{meaning} (at {stage}): {scrub(text)}" if text else f"{meaning} (at {stage})"
-    return Outcome(action, code=name, reason=reason, retry_after_s=_delay_s(action, text))
+    # Nobody is served now: a refusal for good stops the account instead, and one of a login may be about its rate.
+    outage = code == _CLOSING or (stage in _BEFORE_LOGIN and first_digit == "4")
+    return Outcome(action, code=name, reason=reason, retry_after_s=_delay_s(action, text), outage=outage)
 
 
 def lost(stage: Stage, reason: str) -> Outcome:
@@ -127,10 +130,12 @@ def lost(stage: Stage, reason: str) -> Outcome:
     Unknown after the final dot; before it nothing was sent.
     """
     if stage is Stage.FINAL_DOT:
-        return Outcome(Action.AMBIGUOUS_RETRY, code="no_reply", reason=f"no answer after the message: {reason}")
+        reason = f"no answer after the message: {reason}"
+        return Outcome(Action.AMBIGUOUS_RETRY, code="no_reply", reason=reason, outage=True)
     if stage is Stage.CONNECT:
-        return Outcome(Action.RETRY, code="connect", reason=f"not sent, no connection: {reason}")
-    return Outcome(Action.RECONNECT_RETRY, code="connection_lost", reason=f"not sent, lost at {stage}: {reason}")
+        return Outcome(Action.RETRY, code="connect", reason=f"not sent, no connection: {reason}", outage=True)
+    reason = f"not sent, lost at {stage}: {reason}"
+    return Outcome(Action.RECONNECT_RETRY, code="connection_lost", reason=reason, outage=True)
 
 
 def enhanced_code(code: int, text: str) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from messaging.errors import SettingsError
+from messaging.errors import ContentError, SettingsError
 from workers.providers.base import Account
-from workers.providers.mime import Sender, sender_of
+from workers.providers.dkim import Signer, signer_of
+from workers.providers.mime import Sender, header_line, sender_of
 
 
 class Security(StrEnum):
@@ -68,6 +69,8 @@ class SmtpSettings:
     username: str = ""
     password: str = field(default="", repr=False)
     mailer: str = ""
+    signer: Signer | None = None
+    """Signs every message (DKIM); None where the account has no key."""
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
@@ -80,14 +83,24 @@ def settings_of(account: Account, endpoints: Mapping[str, str]) -> SmtpSettings:
     security = _security(str(options.get("encryption") or "none"), auto_tls=options.get("autoTLS") is not False)
     default_port = int(str(credentials.get("port") or 587))
     hosts = str(endpoints.get(account.kind) or credentials.get("host") or "")
+    sender = sender_of(options)
     return SmtpSettings(
         hosts=tuple(_host(entry.strip(), default_port, security) for entry in hosts.split(";") if entry.strip())
         or _no_host(),
-        sender=sender_of(options),
+        sender=sender,
         username=str(credentials.get("username") or ""),
         password=str(credentials.get("password") or ""),
-        mailer=str(options.get("mailer") or ""),
+        mailer=_mailer(str(options.get("mailer") or "")),
+        signer=signer_of(credentials, options, sender),
     )
+
+
+def _mailer(text: str) -> str:
+    try:
+        header_line("X-Mailer", text)
+    except ContentError as error:
+        raise SettingsError(f"The SMTP provider's mailer can't stand in a header: {error}.") from None
+    return text
 
 
 def _security(encryption: str, *, auto_tls: bool) -> Security:

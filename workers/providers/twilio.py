@@ -23,6 +23,20 @@ from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import lost, open_client
 from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.twilio_receipts import CALLBACK_CODES, classify_callback, read_receipts
+
+__all__ = [
+    "CALLBACK_CODES",
+    "CODES",
+    "TwilioAdapter",
+    "TwilioSettings",
+    "classify",
+    "classify_account",
+    "classify_callback",
+    "open_adapter",
+    "read_receipts",
+    "tagged",
+]
 
 BODY_LIMIT = 1600
 """Characters: https://www.twilio.com/docs/api/errors/21617"""
@@ -75,36 +89,6 @@ CODES: Mapping[str, tuple[Action, str]] = {
 }
 """Codes in the answer to a request."""
 
-CALLBACK_CODES: Mapping[str, tuple[Action, str]] = {
-    "30001": (Action.RETRY, "queue overflow"),
-    "30002": (Action.STOP_PROVIDER, "the account is suspended"),
-    "30003": (Action.NONE, "the handset was unreachable"),
-    "30004": (Action.SUPPRESS_TARGET, "blocked by the recipient or the carrier"),
-    "30005": (Action.DISABLE_TARGET, "unknown handset"),
-    "30006": (Action.DISABLE_TARGET, "landline or unreachable carrier"),
-    "30007": (Action.REJECT_MESSAGE, "filtered by the carrier"),
-    "30008": (Action.RETRY, "unknown error"),
-    "30010": (Action.REJECT_MESSAGE, "the price is over the maximum"),
-    "30011": (Action.REJECT_MESSAGE, "media are not supported there"),
-    "30017": (Action.RETRY, "the carrier's network is congested"),
-    "30018": (Action.STOP_PROVIDER, "the sender id must be registered in that country"),
-    "30019": (Action.REJECT_MESSAGE, "the content is too big for the carrier"),
-    "30022": (Action.RETRY_AFTER, "the sender's rate at US carriers is exceeded"),
-    "30023": (Action.QUOTA, "the sender's daily cap at US carriers is reached"),
-    "30024": (Action.STOP_PROVIDER, "the sender is not provisioned at the carrier"),
-    "30027": (Action.QUOTA, "T-Mobile's daily limit is reached"),
-    "30032": (Action.STOP_PROVIDER, "the toll-free number is not verified"),
-    "30033": (Action.STOP_PROVIDER, "the US campaign is suspended"),
-    "30034": (Action.STOP_PROVIDER, "the US number is not registered"),
-    "30035": (Action.RETRY_AFTER, "the number is still being configured"),
-    "30036": (Action.REJECT_MESSAGE, "expired before it could be sent"),
-    "30410": (Action.RETRY, "the carrier did not answer in time"),
-    "30450": (Action.REJECT_MESSAGE, "held back by SMS pumping protection"),
-    "30453": (Action.REJECT_MESSAGE, "could not be delivered"),
-    "63038": (Action.QUOTA, "the account's daily limit is reached"),
-}
-"""ErrorCode of a status callback."""
-
 _BY_STATUS: Mapping[int, tuple[Action, str]] = {
     401: (Action.STOP_PROVIDER, "account SID or auth token refused: set them anew"),
     402: (Action.QUOTA, "payment required"),
@@ -113,6 +97,8 @@ _BY_STATUS: Mapping[int, tuple[Action, str]] = {
     429: (Action.RETRY, "too many requests at once"),
     503: (Action.RETRY, "the service is unavailable"),
 }
+_ONE_ROUTE = frozenset({"21408"})
+"""About the country of one number: the account works otherwise."""
 _PHONE = re.compile(r"\+[1-9]\d{1,14}\Z")
 _DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}\Z")
@@ -152,7 +138,7 @@ class TwilioAdapter:
         self._client = client
         self._now = now
         self._in_flight = InFlight()
-        self._path = f"/2010-04-01/Accounts/{quote(settings.account_sid, safe='')}/Messages.json"
+        self._account = f"/2010-04-01/Accounts/{quote(settings.account_sid, safe='')}"
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The shared part of the form; raises `ContentError` when the text is empty or too long."""
@@ -178,6 +164,17 @@ class TwilioAdapter:
         with self._in_flight:
             return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
 
+    async def check(self) -> Outcome:
+        """What the account resource says: whether the token is good and the account active."""
+        if self._in_flight.closing:
+            return CLOSED
+        with self._in_flight:
+            try:
+                response = await self._client.get(f"{self._account}.json")
+            except httpx.HTTPError as error:
+                return lost(error, _TITLE)
+        return classify_account(response.status_code, response.content, response.headers)
+
     async def aclose(self) -> None:
         """Let requests finish, then close the connections."""
         await self._in_flight.close()
@@ -192,7 +189,7 @@ class TwilioAdapter:
             fields["StatusCallback"] = tagged(self._settings.status_callback, recipient.tag)
         try:
             response = await self._client.post(
-                self._path,
+                f"{self._account}/Messages.json",
                 content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
                 headers={"content-type": "application/x-www-form-urlencoded"},
             )
@@ -213,7 +210,8 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         sid = document.get("sid")
         if isinstance(sid, str) and sid:
             return Outcome(Action.ACCEPTED, provider_message_id=sid)
-        return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason="a positive answer without a message id")
+        reason = "a positive answer without a message id"
+        return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason=reason, outage=True)
     code = str(document.get("code") or "")
     if code in CODES:
         action, meaning = CODES[code]
@@ -227,25 +225,40 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         said = _DIGITS.sub("<number>", str(document.get("message") or ""))[:200]
         action, meaning = Action.REJECT_MESSAGE, f"refused: {said}" if said else "refused"
     delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
-    return Outcome(action, code=code or str(status), reason=meaning, retry_after_s=delay_s)
+    return Outcome(
+        action,
+        code=code or str(status),
+        reason=meaning,
+        retry_after_s=delay_s,
+        one_route=code in _ONE_ROUTE,
+        outage=httpx.codes.is_server_error(status),
+    )
 
 
-def classify_callback(status: str, error_code: str = "") -> Outcome:
-    """What a status callback's MessageStatus and ErrorCode say about a delivery."""
-    if error_code in CALLBACK_CODES:
-        action, meaning = CALLBACK_CODES[error_code]
-        return Outcome(action, code=error_code, reason=meaning)
-    if status in {"delivered", "read"}:
-        return Outcome(Action.DELIVERED)
-    if status in {"failed", "undelivered", "canceled"}:
-        return Outcome(Action.REJECT_MESSAGE, code=error_code or status, reason=f"Twilio reports it as {status}")
-    return Outcome(Action.NONE, code=status)
+def classify_account(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    """What the answer to a question for the account means.
+
+    Source: https://www.twilio.com/docs/iam/api/account
+    """
+    document = _object(body)
+    if not httpx.codes.is_success(status):
+        return classify(status, body, headers)
+    state, name = document.get("status"), str(document.get("friendly_name") or "")
+    if state == "active":
+        # The name is the owner's email address where nobody gave it another.
+        named = f" {name[:64]!r}" if name and "@" not in name else ""
+        trial = "; a trial account sends to verified numbers only" if document.get("type") == "Trial" else ""
+        return Outcome(Action.ACCEPTED, reason=f"the account{named} is active{trial}")
+    if state in {"suspended", "closed"}:
+        return Outcome(Action.STOP_PROVIDER, code=f"account {state}", reason=f"the account is {state}: see the console")
+    reason = "an answer that says nothing of the account: check the endpoint"
+    return Outcome(Action.RETRY, code=str(status), reason=reason, outage=True)
 
 
 def _object(body: bytes) -> Mapping[str, object]:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -263,7 +276,7 @@ def open_adapter(account: Account, context: Context) -> Adapter:
         account_sid=_text(account.credentials, "accountSid"),
         auth_token=_text(account.credentials, "authToken"),
         sender=_text(account.options, "from"),
-        status_callback=str(account.options.get("statusCallback") or ""),
+        status_callback=str(account.options.get("statusCallback") or context.receipts_url or ""),
     )
     return TwilioAdapter(settings, open_client(account, context, auth=(settings.account_sid, settings.auth_token)))
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from messaging.local.sandbox import web
 
 PORT_NAMES = ("apns", "fcm", "web", "smtp", "smtps", "control")
-"""Listeners: `web` serves SendGrid, Twilio and the OAuth2 token endpoint."""
+"""Listeners: `web` serves SendGrid, Twilio, the OAuth2 token endpoint and every stand-in of `web/`."""
 
 
 class PortsError(ValueError):
@@ -27,17 +29,33 @@ class SandboxAddresses:
     smtps: str
     control: str
     ca_file: str
+    web: str
+    """Stand-ins of `web/` answer here, each under its name."""
+
+    def of(self, kind: str) -> str:
+        """The base address of a stand-in of `web/`."""
+        return f"{self.web}/{kind}"
+
+    def as_json(self) -> dict[str, str]:
+        """All of them, the stand-ins of `web/` by their names besides."""
+        return asdict(self) | {kind: self.of(kind) for kind in web.names()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The addresses in what `as_json` wrote; raises TypeError when some are missing."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
     @classmethod
     def at(cls, ports: Mapping[str, int], ca_file: Path) -> Self:
         """Addresses on loopback for the ports of PORT_NAMES."""
-        web = f"http://127.0.0.1:{ports['web']}"
+        http = f"http://127.0.0.1:{ports['web']}"
         return cls(
             apns=f"https://127.0.0.1:{ports['apns']}",
             fcm=f"https://127.0.0.1:{ports['fcm']}",
-            fcm_token=f"{web}/token",
-            sendgrid=web,
-            twilio=web,
+            fcm_token=f"{http}/token",
+            sendgrid=http,
+            twilio=http,
+            web=http,
             smtp=f"127.0.0.1:{ports['smtp']}",
             smtps=f"127.0.0.1:{ports['smtps']}",
             control=f"http://127.0.0.1:{ports['control']}",
@@ -47,14 +65,14 @@ class SandboxAddresses:
     def write(self, path: Path) -> None:
         """Write them as a JSON object, in one step."""
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        temporary.write_text(json.dumps(self.as_json(), indent=2) + "\n")
         temporary.replace(path)
 
 
 def read_addresses(path: Path) -> SandboxAddresses:
     """The addresses a sandbox wrote; raises OSError or ValueError when there are none."""
     try:
-        return SandboxAddresses(**json.loads(path.read_text()))
+        return SandboxAddresses.read(json.loads(path.read_text()))
     except TypeError as error:
         raise ValueError(f"{path} holds no sandbox addresses: start the sandbox anew") from error
 

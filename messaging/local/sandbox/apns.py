@@ -30,6 +30,8 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EXPIRATION = re.compile(rb"[0-9]{1,12}")
 
 
+NO_DEVICE = "00" * 32
+"""A token of the right form that no device has: what credentials are tried with. Not recorded."""
 _TAKEN = Answer(200, "", accepts=True)
 
 
@@ -72,6 +74,8 @@ class Apns:
                 apns_id = None
             return self._answer(request, device, apns_id, Answer(error.status, error.reason), "null")
         answer = self._judge.judge(device)
+        if answer is None and device == NO_DEVICE:
+            answer = Answer(400, "BadDeviceToken")
         if answer is not None:
             return self._answer(request, device, apns_id, answer, payload)
         provider_id = apns_id or _new_id()
@@ -100,6 +104,8 @@ class Apns:
         return Reply(answer.status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
 
     def _note(self, request: Request, device: str, answer: Answer, provider_id: bytes, payload: str) -> None:
+        if device == NO_DEVICE:
+            return
         headers = request.headers
         tag = headers.get(b"apns-id")
         self._record.append(

@@ -17,6 +17,7 @@ from messaging.local.sandbox.inbox import page
 from messaging.local.sandbox.keys import KeyFile, KeyRegistrationError, apns_key_name, check_p256, check_rsa
 from messaging.local.sandbox.magic import magic_table
 from messaging.local.sandbox.record import Record, select
+from messaging.local.sandbox.webhooks import Manners, WebhookRefusedError, Webhooks
 
 MAX_PAGE = 500
 _CHUNK_LINES = 256
@@ -33,12 +34,14 @@ class Control:
         apns_keys: KeyFile,
         fcm_keys: KeyFile,
         on_faults: Callable[[str], None],
+        webhooks: Webhooks,
     ) -> None:
         self._record = record
         self._plan = plan
         self._apns_keys = apns_keys
         self._fcm_keys = fcm_keys
         self._on_faults = on_faults
+        self._webhooks = webhooks
         self._started = time.monotonic()
         self.addresses: SandboxAddresses | None = None
         """Known once the listeners are bound."""
@@ -52,15 +55,16 @@ class Control:
             Route("/inbox", self.inbox),
             Route("/magic", self.magic),
             Route("/faults", self.faults, methods=["GET", "POST", "DELETE"]),
+            Route("/webhooks", self.webhooks, methods=["GET", "POST"]),
             Route("/keys/apns", self.add_apns_key, methods=["POST"]),
             Route("/keys/fcm", self.add_fcm_key, methods=["POST"]),
         ]
-        refused = (FaultsError, KeyRegistrationError, _BadRequestError)
+        refused = (FaultsError, KeyRegistrationError, WebhookRefusedError, _BadRequestError)
         return Starlette(routes=routes, exception_handlers=dict.fromkeys(refused, _refuse))
 
     async def health(self, _: Request) -> Response:
         """GET /health: `{"status": "pass", "uptime_s", "addresses"}`."""
-        addresses = None if self.addresses is None else asdict(self.addresses)
+        addresses = None if self.addresses is None else self.addresses.as_json()
         return JSONResponse({"status": "pass", "uptime_s": time.monotonic() - self._started, "addresses": addresses})
 
     async def record(self, request: Request) -> Response:
@@ -99,6 +103,23 @@ class Control:
             for protocol in PROTOCOLS if named is None else (named,):
                 self._on_faults(protocol)
         return JSONResponse({protocol: asdict(self._plan.dice(protocol).faults) for protocol in PROTOCOLS})
+
+    async def webhooks(self, request: Request) -> Response:
+        """GET the sums of receipts; POST an account's address, or how receipts are told from now on.
+
+        {"kind", "url", "key"?}, or {"delay_ms"?, "twice"?, "shuffled"?}.
+        """
+        if request.method == "POST":
+            body = await _body(request)
+            if "kind" in body:
+                self._webhooks.register(_text(body, "kind"), _text(body, "url"), str(body.get("key") or ""))
+            else:
+                self._webhooks.manners = Manners(
+                    delay_s=float(body.get("delay_ms", 50)) / 1000,
+                    twice=bool(body.get("twice")),
+                    shuffled=bool(body.get("shuffled")),
+                )
+        return JSONResponse(self._webhooks.state())
 
     async def add_apns_key(self, request: Request) -> Response:
         """POST /keys/apns {"team_id", "key_id", "public_key_pem"}."""

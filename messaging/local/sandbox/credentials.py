@@ -1,5 +1,6 @@
 """Ready credentials for a running sandbox, made at run time, in the shape a provider is configured with."""
 
+import base64
 import secrets
 import string
 from typing import Any
@@ -62,6 +63,13 @@ def fcm_credentials(control_url: str, token_url: str, *, project_id: str = "sand
 def sendgrid_credentials() -> dict[str, str]:
     """An `apiKey` the sandbox takes."""
     return {"apiKey": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}"}
+
+
+def sendgrid_webhook_keys() -> tuple[str, str]:
+    """What the event webhook is registered with (`key`, a private PEM), and the account's `webhookKey` for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return _private_pem(key), base64.b64encode(public).decode()
 
 
 def twilio_credentials() -> dict[str, str]:

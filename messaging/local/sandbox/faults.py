@@ -6,7 +6,9 @@ from enum import StrEnum, unique
 from hashlib import blake2b
 from typing import Any, get_type_hints
 
-PROTOCOLS = ("apns", "fcm", "sendgrid", "twilio", "smtp")
+from messaging.local.sandbox import web
+
+PROTOCOLS = ("apns", "fcm", "sendgrid", "twilio", "smtp", *web.names())
 
 
 class FaultsError(ValueError):

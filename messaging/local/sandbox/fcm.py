@@ -12,6 +12,8 @@ from messaging.local.sandbox.oauth import AccessTokens
 from messaging.local.sandbox.record import Outcome, Record
 
 _PATH = re.compile(r"/v1/projects/([^/]+)/messages:send")
+SHORTEST_TOKEN = 6
+"""Real tokens have more than a hundred characters. A dry run says so of one that is none; tests send to short ones."""
 _JSON = (b"content-type", b"application/json; charset=UTF-8")
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -60,7 +62,10 @@ class Fcm:
         name = f"projects/{path[1]}/messages/0:{self._run}{next(self._numbers):012x}"
         recipient = recipient_of(message)
         answer = self._judge.judge(recipient)
-        if not validate_only:
+        if validate_only:
+            if answer is None and len(str(message.get("token", recipient))) < SHORTEST_TOKEN:
+                answer = Answer(400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token")
+        else:
             self._record.append(
                 "fcm",
                 recipient,

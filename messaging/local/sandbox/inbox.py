@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from messaging.local.sandbox import web
+
 
 def reader_view(line: Mapping[str, Any]) -> dict[str, Any]:
     """One accepted line: when, where, and `title`, `body`, `subject`, `text`, `html` as the channel has them."""
@@ -17,6 +19,8 @@ def reader_view(line: Mapping[str, Any]) -> dict[str, Any]:
         case "sendgrid" | "smtp":
             names = ("from", "to", "subject", "text", "html", "attachments")
             view |= {"channel": "email"} | {name: payload.get(name) for name in names}
+        case kind if kind in web.names():
+            view |= web.stand_in(kind).view(payload)
         case _:
             view |= {"channel": "sms", "from": payload.get("From") or payload.get("MessagingServiceSid")}
             view |= {"text": payload.get("Body")}

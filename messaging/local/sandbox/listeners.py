@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import uvicorn
 
@@ -58,14 +59,26 @@ class Listeners:
         )
 
     async def start_web(
-        self, listening: socket.socket, *, token: TokenEndpoint, sendgrid: SendGrid, twilio: Twilio
+        self,
+        listening: socket.socket,
+        *,
+        token: TokenEndpoint,
+        sendgrid: SendGrid,
+        twilio: Twilio,
+        others: Mapping[str, Handler],
     ) -> None:
-        """SendGrid, Twilio and Google's token endpoint, told apart by path, on plain HTTP/1.1."""
+        """SendGrid, Twilio, Google's token endpoint and the `others`, told apart by path, on plain HTTP/1.1."""
 
         def protocol(request: Request) -> str:
+            first = request.path[1:].partition("/")[0]
+            if first in others:
+                return first
             return "twilio" if request.path.startswith("/2010-04-01/") else "sendgrid"
 
         def handler(request: Request) -> Reply:
+            first, _, rest = request.path[1:].partition("/")
+            if first in others:
+                return others[first](replace(request, path=f"/{rest}"))
             if request.path == "/token":
                 return token(request)
             return twilio(request) if protocol(request) == "twilio" else sendgrid(request)

@@ -8,8 +8,10 @@ Twilio's +1500555… numbers are those of its test credentials; all other addres
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
+from messaging.local.sandbox import web
 from messaging.local.sandbox.exchange import Behaviour
 from messaging.local.sandbox.faults import Fault, FaultPlan
 from messaging.local.sandbox.record import Outcome
@@ -246,11 +248,11 @@ FAULT_ANSWERS: Mapping[str, Mapping[Fault, Answer]] = {
 
 def find_magic(protocol: str, address: str) -> MagicAddress | None:
     """The row of a magic address, or None for an ordinary one."""
-    rows = _INDEX[protocol]
+    rows = _index(protocol)
     match protocol:
         case "apns":
             return rows.get(address[:8].lower()) if address[:4].lower() == APNS_PREFIX else None
-        case "sendgrid" | "smtp":
+        case _ if "@" in address or protocol in {"sendgrid", "smtp"}:
             return rows.get(address.partition("@")[0].partition("+")[0].lower())
         case "fcm" if not address.startswith(FCM_PREFIX):
             return None
@@ -283,7 +285,7 @@ class Judge:
     def fault(self, address: str) -> Answer | None:
         """The answer of the faults in force alone."""
         fault = self.plan.dice(self.protocol).throw(address)
-        return FAULT_ANSWERS[self.protocol].get(fault)
+        return fault_answers(self.protocol).get(fault)
 
     @property
     def delay_s(self) -> float:
@@ -298,7 +300,19 @@ class Judge:
 
 def magic_table() -> dict[str, list[dict[str, Any]]]:
     """The whole table as JSON values, for the control address and the documentation."""
-    return {protocol: [asdict(row) for row in rows] for protocol, rows in MAGIC.items()}
+    return {protocol: [asdict(row) for row in magic_rows(protocol)] for protocol in (*MAGIC, *web.names())}
 
 
-_INDEX = {protocol: {row.prefix: row for row in rows} for protocol, rows in MAGIC.items()}
+def magic_rows(protocol: str) -> Sequence[MagicAddress]:
+    """The magic addresses of a protocol or kind."""
+    return MAGIC[protocol] if protocol in MAGIC else web.stand_in(protocol).magic
+
+
+def fault_answers(protocol: str) -> Mapping[Fault, Answer]:
+    """How a protocol or kind answers when it misbehaves."""
+    return FAULT_ANSWERS[protocol] if protocol in FAULT_ANSWERS else web.stand_in(protocol).faults
+
+
+@cache
+def _index(protocol: str) -> Mapping[str, MagicAddress]:
+    return {row.prefix: row for row in magic_rows(protocol)}

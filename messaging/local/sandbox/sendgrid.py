@@ -1,4 +1,4 @@
-"""SendGrid, as far as a sender can see it: `POST /v3/mail/send`."""
+"""SendGrid, as far as a sender can see it: `POST /v3/mail/send`, `GET /v3/scopes` and the event webhook."""
 
 import itertools
 import json
@@ -6,12 +6,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from messaging.local.sandbox.exchange import Reply, Request
 from messaging.local.sandbox.magic import Answer, Judge, find_magic
 from messaging.local.sandbox.record import Outcome, Record
 from messaging.local.sandbox.sendgrid_mail import FieldError, check_mail, content_of
+from messaging.local.sandbox.sendgrid_receipts import Told, posts
+from messaging.local.sandbox.webhooks import WebhookRefusedError, Webhooks
 
 MAX_REQUEST_BYTES = 30 << 20
 KEY_PREFIX = "SG."
@@ -34,22 +37,29 @@ class _Recipient:
 
 
 class SendGrid:
-    """Answers mail sends as SendGrid's pages say, and records each recipient.
+    """Answers mail sends as SendGrid's pages say, records each recipient, and reports to the registered webhook.
 
     Keys start with `SG.`; those that start with `SG.revoked`, `SG.no-credits` or `SG.forbidden` are refused so.
+    The webhook is registered with the private key (PEM, P-256) it signs with.
     Source: twilio.com/docs/sendgrid/api-reference/mail-send.
     """
 
-    def __init__(self, judge: Judge, record: Record, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._judge = judge
         self._record = record
+        self._webhooks = webhooks
         self._clock = clock
         self._run = secrets.token_urlsafe(9)
         self._numbers = itertools.count(1)
 
     def __call__(self, request: Request) -> Reply:
-        """The reply to one send."""
-        refusal = _check_access(request) or _check_form(request)
+        """The reply to one request."""
+        key = _key(request)
+        if request.path == "/v3/scopes" and request.method == "GET":
+            return self._show_scopes(key)
+        refusal = _check_access(request, key) or _check_form(request)
         if refusal is not None:
             return self._refuse(refusal)
         try:
@@ -58,6 +68,18 @@ class SendGrid:
             return self._refuse(Answer(400, "", "Bad Request"))
         errors = check_mail(mail)
         return self._refuse(Answer(400, "", ""), errors) if errors else self._take(mail)
+
+    def _show_scopes(self, key: str) -> Reply:
+        """What the key may do; no mail, and none recorded."""
+        trouble = self._judge.fault("scopes")
+        if key.startswith("SG.revoked") or not key.startswith(KEY_PREFIX):
+            return self._refuse(Answer(401, "", _BAD_KEY))
+        if trouble is not None and not trouble.status:
+            return Reply(200, behaviour=trouble.behaviour, delay_s=self._judge.delay_s)
+        if trouble is not None and trouble.status >= HTTPStatus.TOO_MANY_REQUESTS:
+            return self._refuse(trouble)
+        scopes = ["user.profile.read", *([] if key.startswith("SG.forbidden") else ["mail.send"])]
+        return self._reply(200, (_JSON,), json.dumps({"scopes": scopes}).encode())
 
     def _take(self, mail: Mapping[str, Any]) -> Reply:
         """The reply to a mail that keeps the rules: by its recipients and the faults in force."""
@@ -99,10 +121,11 @@ class SendGrid:
         if errors:
             answer = Answer(400, errors[0].field or "")
         contents: dict[int, tuple[str, str | None]] = {}
+        told: list[Told] = []
         for recipient in recipients:
             number = recipient.personalization
+            content = content_of(mail, number)
             if number not in contents:
-                content = content_of(mail, number)
                 tag = content["custom_args"].get("delivery")
                 contents[number] = json.dumps(content), None if tag is None else str(tag)
             payload, mark = contents[number]
@@ -117,6 +140,20 @@ class SendGrid:
                 payload=payload,
                 about=json.dumps({"role": recipient.role, "personalization": number}),
             )
+            told.append(
+                Told(recipient.email, message_id, content["headers"].get("Message-ID", ""), content["custom_args"])
+            )
+        if answer is None or answer.accepts:
+            self._report(told)
+
+    def _report(self, told: list[Told]) -> None:
+        hook = self._webhooks.of("sendgrid")
+        if hook is None:
+            return
+        try:
+            self._webhooks.post(posts(hook, told, now_s=int(self._clock())))
+        except WebhookRefusedError as error:
+            self._webhooks.last_error = str(error)
 
     def _refuse(self, answer: Answer, errors: list[FieldError] | None = None) -> Reply:
         found = errors or [FieldError(None, answer.text)]
@@ -134,13 +171,18 @@ class SendGrid:
         return Reply(status, (*headers, *limits), body, delay_s=self._judge.delay_s)
 
 
-def _check_access(request: Request) -> Answer | None:
+def _key(request: Request) -> str:
+    """The key of the request; empty where there is none."""
+    scheme, _, key = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return key if scheme.lower() == "bearer" else ""
+
+
+def _check_access(request: Request, key: str) -> Answer | None:
     if request.path != "/v3/mail/send":
         return Answer(404, "", "not found")
     if request.method != "POST":
         return Answer(405, "", "method not allowed")
-    scheme, _, key = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not key.startswith(KEY_PREFIX) or key.startswith("SG.revoked"):
+    if not key.startswith(KEY_PREFIX) or key.startswith("SG.revoked"):
         return Answer(401, "", _BAD_KEY)
     if key.startswith("SG.no-credits"):
         return Answer(401, "", "Maximum credits exceeded")

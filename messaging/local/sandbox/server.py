@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import uvicorn
 
+from messaging.local.sandbox import web
 from messaging.local.sandbox.addresses import PORT_NAMES, PortsError, SandboxAddresses, check_ports, former_ports
 from messaging.local.sandbox.apns import Apns
 from messaging.local.sandbox.apns_tokens import ProviderTokens
@@ -32,6 +32,7 @@ from messaging.local.sandbox.record import Record
 from messaging.local.sandbox.sendgrid import SendGrid
 from messaging.local.sandbox.smtp import SmtpHandler
 from messaging.local.sandbox.twilio import Twilio
+from messaging.local.sandbox.webhooks import Webhooks
 
 __all__ = ["SandboxAddresses", "SandboxError", "main", "serve"]
 
@@ -69,12 +70,15 @@ async def serve(
         listeners = Listeners(record=record, plan=plan, certificates=certificates)
         apns_keys, fcm_keys = KeyFile(directory / "apns_keys.json"), KeyFile(directory / "fcm_keys.json")
         tokens = AccessTokens(_secret(directory / "oauth.secret"))
+        webhooks = Webhooks()
+        webhooks.start()
         control = Control(
             record=record,
             plan=plan,
             apns_keys=apns_keys,
             fcm_keys=fcm_keys,
             on_faults=listeners.faults_changed,
+            webhooks=webhooks,
         )
         await listeners.start_push(
             sockets,
@@ -84,8 +88,9 @@ async def serve(
         await listeners.start_web(
             sockets["web"],
             token=TokenEndpoint(fcm_keys, tokens),
-            sendgrid=SendGrid(Judge("sendgrid", plan), record),
-            twilio=Twilio(Judge("twilio", plan), record),
+            sendgrid=SendGrid(Judge("sendgrid", plan), record, webhooks),
+            twilio=Twilio(Judge("twilio", plan), record, webhooks),
+            others={name: web.stand_in(name).build(Judge(name, plan), record, webhooks) for name in web.names()},
         )
         await listeners.start_smtp(sockets["smtp"], sockets["smtps"], SmtpHandler(Judge("smtp", plan), record))
         bound = {name: int(opened.getsockname()[1]) for name, opened in sockets.items()}
@@ -109,6 +114,7 @@ async def serve(
             _retire(addresses_file, former_file)
             control_server.should_exit = True
             await listeners.close()
+            await webhooks.close()
             await running
 
 
@@ -139,7 +145,7 @@ async def _run(directory: Path, ports: Mapping[str, int] | None) -> None:
 
 
 def _announce(addresses: SandboxAddresses) -> None:
-    for name, address in asdict(addresses).items():
+    for name, address in addresses.as_json().items():
         print(f"{name:10} {address}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Twilio, as far as a sender can see it: `POST /2010-04-01/Accounts/{AccountSid}/Messages.json`."""
+"""Twilio, as far as a sender can see it: creating messages, and the account they are sent from."""
 
 import base64
 import binascii
@@ -15,15 +15,19 @@ from urllib.parse import parse_qs, urlsplit
 from messaging.local.sandbox.exchange import Reply, Request
 from messaging.local.sandbox.magic import Answer, Judge
 from messaging.local.sandbox.record import Outcome, Record
-from messaging.local.sandbox.sms_parts import count_parts
+from messaging.local.sandbox.twilio_receipts import posts
+from messaging.local.sandbox.webhooks import Webhooks
+from messaging.sms_segments import segments
 
 MAX_BODY_CHARACTERS = 1600
 MAX_MEDIA = 10
 MAX_VALIDITY_S = 36_000
 REFUSED_TOKEN = "f" * 32
 """The auth token that is always wrong."""
+SUSPENDED = "AC" + "5" * 32
+"""An account that is suspended."""
 
-_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json")
+_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})(/Messages)?\.json")
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 _SENDER = re.compile(r"\+[1-9]\d{1,14}|\d{3,6}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
@@ -36,25 +40,51 @@ _FROM_MAGIC = {
 
 
 class Twilio:
-    """Answers message creations as Twilio's pages say, and records each.
+    """Answers message creations as Twilio's pages say, records each, and reports what became of it.
 
-    Any account sid with any token is an account here, except REFUSED_TOKEN.
-    Source: twilio.com/docs/messaging/api/message-resource, twilio.com/docs/api/errors.
+    Any account sid with any token is an account here, except REFUSED_TOKEN. Reports go to the request's
+    StatusCallback; what people answer goes to the registered webhook, or there, too.
+    Source: twilio.com/docs/messaging/api/message-resource, twilio.com/docs/api/errors, twilio.com/docs/iam/api/account.
     """
 
-    def __init__(self, judge: Judge, record: Record, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._judge = judge
         self._record = record
+        self._webhooks = webhooks
         self._clock = clock
 
     def __call__(self, request: Request) -> Reply:
-        """The reply to one creation."""
+        """The reply to one request."""
         path = _PATH.fullmatch(request.path.partition("?")[0])
         if path is None:
             return self._refuse(Answer(404, "20404", f"The requested resource {request.path} was not found"))
-        refusal = _check_access(request, path[1])
+        user, token = _credentials(request)
+        refusal = _check_access(request, user, token, path[1], "POST" if path[2] else "GET")
         if refusal is not None:
             return self._refuse(refusal)
+        return self._create(request, path[1], token) if path[2] else self._show(path[1])
+
+    def _show(self, account: str) -> Reply:
+        """The account itself; no message, and none recorded."""
+        trouble = self._judge.fault(account)
+        if trouble is not None and not trouble.status:
+            return Reply(200, behaviour=trouble.behaviour, delay_s=self._judge.delay_s)
+        if trouble is not None and trouble.status >= HTTPStatus.TOO_MANY_REQUESTS:
+            return self._refuse(trouble)
+        body = {
+            "sid": account,
+            "owner_account_sid": account,
+            "friendly_name": "Sandbox",
+            "status": "suspended" if account == SUSPENDED else "active",
+            "type": "Full",
+            "uri": f"/2010-04-01/Accounts/{account}.json",
+        }
+        return Reply(200, _HEADERS, json.dumps(body).encode(), delay_s=self._judge.delay_s)
+
+    def _create(self, request: Request, account: str, token: str) -> Reply:
+        """The reply to one creation."""
         fields = parse_qs(request.body.decode("utf-8", "replace"), keep_blank_values=True)
         form = {name: values[-1] for name, values in fields.items()}
         to = form.get("To", "")
@@ -70,10 +100,14 @@ class Twilio:
             provider_id=sid,
             tag=_tag(form),
             payload=json.dumps(form),
-            about=json.dumps({"account": path[1], "media": media}),
+            about=json.dumps({"account": account, "media": media}),
         )
+        if answer is None or answer.accepts:
+            hook = self._webhooks.of("twilio")
+            answers_to = None if hook is None else hook.url
+            self._webhooks.post(posts(form, account=account, auth_token=token, sid=sid, answers_to=answers_to))
         if answer is None:
-            body = json.dumps(self._message(path[1], sid, form, len(media))).encode()
+            body = json.dumps(self._message(account, sid, form, len(media))).encode()
             return Reply(201, _HEADERS, body, delay_s=self._judge.delay_s)
         if not answer.status:
             return Reply(201, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
@@ -98,7 +132,7 @@ class Twilio:
             "messaging_service_sid": service,
             "num_media": str(media),
             # Twilio doesn't know the sender, and so not the encoding, of a messaging service yet.
-            "num_segments": "0" if service else str(count_parts(form.get("Body", ""))),
+            "num_segments": "0" if service else str(segments(form.get("Body", "")).parts),
             "price": None,
             "price_unit": None if service else "USD",
             "sid": sid,
@@ -126,18 +160,25 @@ class Twilio:
 _HEADERS = ((b"content-type", b"application/json;charset=utf-8"), (b"twilio-concurrent-requests", b"1"))
 
 
-def _check_access(request: Request, account: str) -> Answer | None:
-    if request.method != "POST":
-        return Answer(405, "20004", "Method not allowed")
+def _credentials(request: Request) -> tuple[str, str]:
+    """User and password of HTTP Basic; empty where there are none."""
     scheme, _, encoded = request.headers.get(b"authorization", b"").partition(b" ")
     try:
         user, _, token = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        user = token = ""
-    if scheme.lower() != b"basic" or not _USER.fullmatch(user) or not token or token == REFUSED_TOKEN:
+        return "", ""
+    return (user, token) if scheme.lower() == b"basic" else ("", "")
+
+
+def _check_access(request: Request, user: str, token: str, account: str, method: str) -> Answer | None:
+    if request.method != method:
+        return Answer(405, "20004", "Method not allowed")
+    if not _USER.fullmatch(user) or not token or token == REFUSED_TOKEN:
         return Answer(401, "20003", "Authenticate")
     if user.startswith("AC") and user != account:
         return Answer(404, "20404", f"The requested resource {request.path} was not found")
+    if account == SUSPENDED and method == "POST":
+        return Answer(401, "20005", "Account not active")
     return None
 
 

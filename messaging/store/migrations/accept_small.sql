@@ -3,7 +3,7 @@
 -- A function keeps its plans for as long as its connection lives, behind a transaction pooler too, where prepared
 -- statements do not work. NULL means "not so simple" (somebody is missing, nobody can be reached, no provider, the id is
 -- taken, the audience is not small): then nothing was written, and the general way says what is wrong.
-CREATE FUNCTION accept_small(
+CREATE OR REPLACE FUNCTION accept_small(
     p_project bigint, p_public_id text, p_channel text, p_lane text, p_content jsonb, p_named jsonb,
     p_users text[], p_targets text[], p_on_unknown text, p_expires_at timestamptz, p_expires_in_s float8, p_most int,
     OUT o_id bigint, OUT o_created_at timestamptz, OUT o_expires_at timestamptz, OUT o_month date, OUT o_total int,
@@ -30,10 +30,12 @@ BEGIN
         IF coalesce(cardinality(v_targets), 0) < cardinality(p_targets) THEN RETURN; END IF;
     END IF;
 
-    -- who can serve a target that names no provider
+    -- who can serve a target that names no provider: the first that works, by weight among its equals (`routes.py`)
     SELECT p.id INTO v_first FROM providers p
      WHERE p.project_id = p_project AND p.channel = p_channel AND p.enabled
-     ORDER BY p.stopped_at IS NOT NULL, p.priority, p.id LIMIT 1;
+     ORDER BY p.stopped_at IS NOT NULL, p.priority,
+              CASE WHEN p_channel <> 'push' AND p.weight > 0 THEN -ln(1 - random()) / p.weight ELSE 'Infinity' END, p.id
+     LIMIT 1;
     IF v_first IS NULL THEN RETURN; END IF;
 
     -- each target once, in target order, with the provider that serves it (0: nobody) and its first status

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from messaging.catalog import KINDS
-from messaging.store import providers
+from messaging.limits import Limits
+from messaging.outcome import Action
+from messaging.store import provider_stops, providers
 from tests.integration.http.api import Api, query
 
 SENDGRID = {"apiKey": "SG.very-secret", "fromEmail": "news@shop.example"}
@@ -64,19 +66,22 @@ class TestEnabling:
 
     def test_a_kind_that_cannot_send_yet_says_so_and_stays_disabled(self, api: Api) -> None:
         """However complete it is."""
-        made = create(
-            api, "mailgun", "gun", apiKey="k", domain="d", isEuRegion=False, fromEmail="a@shop.example", enabled=True
-        )
+        made = create(api, "appwrite", "own", enabled=True)
         assert (made["enabled"], made["missing"]) == (False, [])
         assert "can't send yet" in made["unavailable"]
-        answer = api.call("PATCH", "/messaging/providers/mailgun/gun", {"enabled": True})
+        answer = api.call("PATCH", "/messaging/providers/appwrite/own", {"enabled": True})
         assert (answer.status_code, answer.json()["type"]) == (400, "provider_missing_credentials")
         assert answer.json()["message"] == made["unavailable"]
 
     def test_a_change_starts_a_stopped_provider_again(self, api: Api) -> None:
         create(api, "sendgrid", "stopped", **SENDGRID, enabled=True)
         with api.engine.begin() as connection:
-            providers.stop(connection, providers.find(connection, 1, "stopped"), "the key was revoked")
+            provider_stops.stop_for(
+                connection,
+                providers.find(connection, 1, "stopped"),
+                "the key was revoked",
+                action=Action.STOP_PROVIDER,
+            )
         before = api.ok("GET", "/messaging/providers/stopped")
         assert before["stoppedReason"] == "the key was revoked"
         assert before["stoppedAt"]
@@ -220,6 +225,67 @@ class TestFields:
         made = create(api, "sendgrid", "first", priority=-3)
         assert made["priority"] == -3
         assert api.ok("PATCH", "/messaging/providers/sendgrid/first", {"priority": 0})["priority"] == 0
+
+
+class TestLimits:
+    """How fast an account may send, and its share of the traffic."""
+
+    def test_without_any_those_of_its_kind_hold(self, api: Api) -> None:
+        made = create(api, "sendgrid", "unlimited")
+        assert made["limits"] == {"perSecond": None, "perMinute": None, "concurrency": None, "warmUp": False}
+        assert (made["weight"], made["stoppedUntil"]) == (0, None)
+        assert account(api, "unlimited").limits == Limits()
+
+    def test_they_are_kept_and_replaced_as_a_whole(self, api: Api) -> None:
+        """What was read can be written back."""
+        limits = {"perSecond": 0.5, "perMinute": 1000, "concurrency": 5, "warmUp": True}
+        made = create(api, "sendgrid", "limited", limits=limits, weight=3)
+        assert (made["limits"], made["weight"]) == (limits, 3)
+        assert account(api, "limited").limits == Limits(per_second=0.5, per_minute=1000, concurrency=5, warm_up=True)
+        patch = "/messaging/providers/sendgrid/limited"
+        kept = api.ok("PATCH", patch, {"name": "Q"})
+        assert (kept["limits"], kept["weight"]) == (limits, 3)
+        assert api.ok("PATCH", patch, {"limits": limits, "weight": None})["limits"] == limits
+        changed = api.ok("PATCH", patch, {"limits": {"perMinute": 20.0, "concurrency": None}, "weight": 0})
+        assert changed["limits"] == {"perSecond": None, "perMinute": 20, "concurrency": None, "warmUp": False}
+        assert changed["weight"] == 0
+        assert api.ok("PATCH", patch, {"limits": None})["limits"] == changed["limits"]
+        assert api.ok("PATCH", patch, {"limits": {}})["limits"]["perMinute"] is None
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"limits": 5},
+            {"limits": []},
+            {"limits": {"per_second": 5}},
+            {"limits": {"perSecond": 0}},
+            {"limits": {"perSecond": "5"}},
+            {"limits": {"perSecond": True}},
+            {"limits": {"perSecond": 1_000_001}},
+            {"limits": {"perMinute": 1.5}},
+            {"limits": {"concurrency": -1}},
+            {"limits": {"warmUp": 1}},
+            {"limits": {"warmUp": True}},
+            {"weight": -1},
+            {"weight": 1001},
+            {"weight": 0.5},
+        ],
+    )
+    def test_what_is_no_limit_is_refused(self, api: Api, fields: dict[str, Any]) -> None:
+        """Whoever it is given to; only email accounts are warmed up."""
+        body = {"providerId": "refused", "name": "P", **fields}
+        assert api.refused("POST", "/messaging/providers/twilio", body) == (400, "general_argument_invalid")
+        same = f"/messaging/providers/twilio/{create(api, 'twilio')['$id']}"
+        assert api.refused("PATCH", same, fields) == (400, "general_argument_invalid")
+        assert api.ok("GET", same.replace("twilio/", ""))["limits"]["perSecond"] is None
+
+    def test_a_pause_says_when_it_ends(self, api: Api) -> None:
+        create(api, "sendgrid", "paused", **SENDGRID, enabled=True)
+        with api.engine.begin() as connection:
+            number = providers.find(connection, 1, "paused")
+            provider_stops.stop_for(connection, number, "no credit", action=Action.QUOTA)
+        read = api.ok("GET", "/messaging/providers/paused")
+        assert read["stoppedUntil"] > read["stoppedAt"]
 
 
 def test_providers_are_listed_by_what_they_are(api: Api) -> None:

@@ -16,6 +16,9 @@ import pytest
 import schemathesis
 from schemathesis import Case, CheckContext, Response
 
+from messaging.http.examples import example
+from messaging.store import projects
+from messaging.store.suppressions import Scope, add_hash, parse_handle
 from tests.integration.http.api import Api, running_api
 from tests.integration.http.generated import NO_HTTP, closed, found_in, part_of, without_project
 
@@ -84,6 +87,7 @@ def prepare(api: Api) -> None:
             "/messaging/messages/email",
             {"messageId": "train-815", "subject": "S", "content": "C", "topics": ["trains"], "draft": True},
         ),
+        ("/messaging/suppressions", {"providerType": "email", "address": "ada@example.org"}),
         ("/storage/buckets", {"bucketId": "pictures", "name": "Pictures"}),
     )
     for path in (
@@ -96,6 +100,11 @@ def prepare(api: Api) -> None:
     api.call("DELETE", "/storage/buckets/pictures")
     for path, body in made:
         api.ok("POST", path, body)
+    with api.engine.begin() as connection:  # the id of an address depends on the secret key: no example can name one
+        named = parse_handle(example("suppressionId", {}))
+        assert named is not None
+        project = projects.find(connection, api.project)
+        add_hash(connection, project, channel=named[0], address_hash=named[1], scope=Scope.EVERYTHING)
     stored = api.client.post(
         f"{api.url}/storage/buckets/pictures/files",
         headers=speaking_with_key(api),

@@ -1,0 +1,36 @@
+"""`messaging preview sms`: what a text would take, before it is sent."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated
+
+import typer
+
+from messaging.channel import Channel
+from messaging.cli.options import Json
+from messaging.cli.output import print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def sms(content: Annotated[str, typer.Argument(help="The text.")], *, json: Json = False) -> None:
+    """Show a text's encoding and the parts it is billed as; nothing is sent."""
+    from messaging.content import parse_content
+    from messaging.sms_segments import segments
+
+    parse_content(Channel.SMS, {"content": content})  # refuses what `send` refuses
+    found = segments(content)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("ENCODING", "CHARACTERS", "PARTS", "LEFT IN THE LAST", "NOT IN GSM-7"),
+        [(found.encoding, found.characters, found.parts, found.left, ", ".join(map(_named, found.forcing)))],
+        empty="",
+    )
+
+
+def _named(character: str) -> str:
+    return f"{character} (U+{ord(character):04X} {unicodedata.name(character, 'without a name')})"

@@ -1,0 +1,145 @@
+"""What Telesign's codes mean: those of a transaction's status, and those of a refused request.
+
+Source: https://developer.telesign.com/enterprise/docs/all-status-and-error-codes. Where the page has since given a
+number another meaning (10033, -40002), the text beside the number or the HTTP status tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from messaging.outcome import Action
+from messaging.receipt import Event
+
+STATUSES: Mapping[str, tuple[Action, str]] = {
+    "200": (Action.DELIVERED, "delivered to the handset"),
+    "201": (Action.NONE, "sent, with a suspicion of fraud about the number"),
+    "203": (Action.NONE, "delivered to the gateway"),
+    "207": (Action.NONE, "not delivered to the handset, for no known reason"),
+    "210": (Action.RETRY, "temporary error of the phone"),
+    "211": (Action.DISABLE_TARGET, "permanent error of the phone"),
+    "220": (Action.STOP_PROVIDER, "the network can't route the message"),
+    "221": (Action.NONE, "expired before it could be delivered"),
+    "222": (Action.DISABLE_TARGET, "no text messages at that number"),
+    "223": (Action.SUPPRESS_TARGET, "blocked at the account's request"),
+    "224": (Action.SUPPRESS_TARGET, "blocked by Telesign"),
+    "225": (Action.REJECT_MESSAGE, "the content is invalid or not supported"),
+    "229": (Action.SUPPRESS_TARGET, "blocked at the account's request"),
+    "230": (Action.SUPPRESS_TARGET, "the number is on Telesign's block list"),
+    "231": (Action.REJECT_MESSAGE, "the content is invalid or not supported"),
+    "233": (Action.REJECT_MESSAGE, "blocked for its high risk"),
+    "237": (Action.REJECT_MESSAGE, "the account blocks that country, or a field is missing"),
+    "238": (Action.REJECT_MESSAGE, "the account blocks that prefix"),
+    "250": (Action.NONE, "the final status is unknown"),
+    "251": (Action.NONE, "sent; no delivery was confirmed within 12 hours"),
+    "290": (Action.ACCEPTED, "in progress"),
+    "291": (Action.NONE, "in progress"),
+    "292": (Action.NONE, "queued by the gateway"),
+    "293": (Action.NONE, "queued for the handset"),
+    "295": (Action.NONE, "the status is delayed"),
+    "500": (Action.RETRY, "not attempted"),
+    "501": (Action.STOP_PROVIDER, "the account may not send text messages"),
+    "502": (Action.STOP_PROVIDER, "the sender's campaign or short code is in trouble"),
+    "503": (Action.RETRY, "refused by the carrier for now"),
+    "504": (Action.REJECT_MESSAGE, "refused by the carrier"),
+    "505": (Action.RETRY, "refused by the gateway for now"),
+    "506": (Action.REJECT_MESSAGE, "refused by the gateway"),
+    "507": (Action.DISABLE_TARGET, "not a number of any carrier"),
+    "508": (Action.STOP_PROVIDER, "the sender is not valid there: correct from"),
+    "509": (Action.REJECT_MESSAGE, "a parameter is not supported"),
+    "510": (Action.SUPPRESS_TARGET, "the recipient has blocked text messages"),
+    "511": (Action.NONE, "the recipient is low on credit"),
+    "512": (Action.NONE, "the recipient is roaming"),
+    "513": (Action.NONE, "the number is ported and can't be reached"),
+    "514": (Action.NONE, "the recipient is absent"),
+    "515": (Action.REJECT_MESSAGE, "suspected to be spam"),
+    "517": (Action.REJECT_MESSAGE, "the content has no DLT registration in India"),
+    "520": (Action.REJECT_MESSAGE, "the carrier does not permit the content"),
+    "521": (Action.STOP_PROVIDER, "the sender is not allowed there: correct from"),
+    "599": (Action.NONE, "the status is not available"),
+}
+"""`status.code` of an answer or a callback."""
+
+EVENTS: Mapping[str, Event] = {
+    "200": Event.DELIVERED,
+    "201": Event.ACCEPTED, "203": Event.ACCEPTED, "250": Event.ACCEPTED, "251": Event.ACCEPTED,
+    "290": Event.ACCEPTED, "291": Event.ACCEPTED, "292": Event.ACCEPTED, "293": Event.ACCEPTED, "599": Event.ACCEPTED,
+    "295": Event.DEFERRED,
+    "207": Event.BOUNCED_SOFT, "210": Event.BOUNCED_SOFT, "220": Event.BOUNCED_SOFT, "221": Event.BOUNCED_SOFT,
+    "500": Event.BOUNCED_SOFT, "503": Event.BOUNCED_SOFT, "505": Event.BOUNCED_SOFT, "511": Event.BOUNCED_SOFT,
+    "512": Event.BOUNCED_SOFT, "513": Event.BOUNCED_SOFT, "514": Event.BOUNCED_SOFT,
+    "211": Event.BOUNCED_HARD, "222": Event.BOUNCED_HARD, "507": Event.BOUNCED_HARD,
+    "510": Event.UNSUBSCRIBED,
+}  # fmt: skip
+"""What a callback with that `status.code` tells; every other code of STATUSES is a refusal."""
+
+ERRORS: Mapping[str, tuple[Action, str]] = {
+    "10000": (Action.RETRY, "the service is unavailable"),
+    "10002": (Action.RETRY, "the request's nonce was used before"),
+    "10003": (Action.STOP_PROVIDER, "the request's nonce is refused"),
+    "10004": (Action.STOP_PROVIDER, "the date is out of range: set this machine's clock"),
+    "10005": (Action.STOP_PROVIDER, "the date is refused"),
+    "10006": (Action.STOP_PROVIDER, "the way to sign is refused"),
+    "10007": (Action.STOP_PROVIDER, "the date is missing"),
+    "10008": (Action.STOP_PROVIDER, "the signature is refused: set customerId and apiKey anew"),
+    "10009": (Action.STOP_PROVIDER, "the signature is missing"),
+    "10010": (Action.STOP_PROVIDER, "the account is suspended"),
+    "10011": (Action.STOP_PROVIDER, "the account may not send text messages: ask Telesign to enable it"),
+    "10014": (Action.STOP_PROVIDER, "this machine's address is not allowed: allow it in the account"),
+    "10015": (Action.STOP_PROVIDER, "the customer id is refused: set customerId anew"),
+    "10019": (Action.RETRY_AFTER, "too many requests a second"),
+    "10020": (Action.QUOTA, "the account's limit of transactions is reached"),
+    "10022": (Action.STOP_PROVIDER, "the API key is refused: set apiKey anew"),
+    "10028": (Action.STOP_PROVIDER, "the signature is not in the right form"),
+    "10030": (Action.QUOTA, "the prepaid wallet is empty"),
+    "10031": (Action.SUPPRESS_TARGET, "blocked at the account's request"),
+    "10032": (Action.SUPPRESS_TARGET, "the number is on Telesign's block list"),
+    "10033": (Action.DISABLE_TARGET, "not a valid number"),
+    "10035": (Action.STOP_PROVIDER, "the account belongs to another host: correct the endpoint"),
+    "11000": (Action.DISABLE_TARGET, "not a valid number"),
+    "11001": (Action.DISABLE_TARGET, "the number's country code is not valid"),
+    "11004": (Action.STOP_PROVIDER, "the receipt address is refused"),
+    "11009": (Action.REJECT_MESSAGE, "the text is refused"),
+    "11013": (Action.STOP_PROVIDER, "the sender is refused: correct from"),
+    "11016": (Action.REJECT_MESSAGE, "the external id is refused"),
+    "11017": (Action.REJECT_MESSAGE, "the type of message is refused"),
+    "12000": (Action.REJECT_MESSAGE, "a number is needed"),
+    "12009": (Action.REJECT_MESSAGE, "a text is needed"),
+    "12017": (Action.REJECT_MESSAGE, "a type of message is needed"),
+    "-10001": (Action.REJECT_MESSAGE, "a parameter is refused"),
+    "-10009": (Action.STOP_PROVIDER, "this machine's address is not allowed: allow it in the account"),
+    "-10030": (Action.QUOTA, "the prepaid wallet is empty"),
+    "-20001": (Action.STOP_PROVIDER, "the account lacks the permission"),
+    "-20002": (Action.STOP_PROVIDER, "the account may not send text messages: ask Telesign to enable it"),
+    "-20003": (Action.STOP_PROVIDER, "the account may not send text messages: ask Telesign to enable it"),
+    "-20004": (Action.STOP_PROVIDER, "the account may not send to that country"),
+    "-30000": (Action.STOP_PROVIDER, "the customer id is refused: set customerId anew"),
+    "-30001": (Action.STOP_PROVIDER, "the account is suspended"),
+    "-30002": (Action.STOP_PROVIDER, "the account is not activated"),
+    "-30003": (Action.QUOTA, "the account's limit is reached"),
+    "-30004": (Action.STOP_PROVIDER, "the signature is missing"),
+    "-30005": (Action.STOP_PROVIDER, "the signature is not in the right form"),
+    "-30006": (Action.STOP_PROVIDER, "the signature is refused: set customerId and apiKey anew"),
+    "-30010": (Action.STOP_PROVIDER, "the date is out of range: set this machine's clock"),
+    "-30012": (Action.RETRY, "the request's nonce was used before"),
+    "-30015": (Action.STOP_PROVIDER, "the API key is refused: set apiKey anew"),
+    "-40002": (Action.DISABLE_TARGET, "not a valid number"),
+    "-40007": (Action.RETRY_AFTER, "too many requests"),
+    "-40008": (Action.QUOTA, "the account's limit of transactions is reached"),
+    "-40009": (Action.DISABLE_TARGET, "numbers like that are not supported"),
+    "-40024": (Action.SUPPRESS_TARGET, "blocked at the account's request"),
+    "-40025": (Action.SUPPRESS_TARGET, "the number is on Telesign's block list"),
+    "-90001": (Action.RETRY, "the service is unavailable"),
+}
+"""`errors[].code`, or `status.code` of a refused request."""
+
+BY_STATUS: Mapping[int, tuple[Action, str]] = {
+    401: (Action.STOP_PROVIDER, "customer id or API key refused: set customerId and apiKey anew"),
+    402: (Action.QUOTA, "payment required"),
+    403: (Action.STOP_PROVIDER, "access denied: see what the account may do"),
+    404: (Action.STOP_PROVIDER, "no such resource: check the endpoint"),
+    405: (Action.STOP_PROVIDER, "the method is not allowed: check the endpoint"),
+    429: (Action.RETRY_AFTER, "too many requests"),
+    503: (Action.RETRY, "the service is unavailable"),
+}
+"""By HTTP status, where no code says more."""
