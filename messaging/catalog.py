@@ -83,9 +83,9 @@ class ProviderKind:
     """False: an account of this kind can be kept, and not used, for there is no adapter to send with."""
     adapter: str = ""
     """The module of `workers.providers` that sends for it, where that is not called like the kind."""
-    app: str = ""
-    """The credential (a dot leads into an object) that names the app an address belongs to: an account may stand in
-    for another with the same value only. Empty: any account of the channel can reach any address."""
+    app: tuple[str, ...] = ()
+    """The credentials and options (a dot leads into an object) that name the app an address belongs to: an account may
+    stand in for another with the same values only. None: any account of the channel can reach any address."""
     has_receipts: bool = False
     """The provider tells later what became of a message."""
     finds_by_id: bool = False
@@ -107,6 +107,10 @@ class ProviderKind:
             f"{self.title} can't send yet: this version has no adapter for it. The provider is kept as it is;"
             f" use another kind for {self.channel} until then."
         )
+
+    def is_option(self, name: str) -> bool:
+        """Whether that is one of its options, and no credential."""
+        return any(field.name == name for field in self.options)
 
     def field(self, name: str) -> Field | None:
         """The credential or option of that name, or None."""
@@ -159,7 +163,7 @@ OURS: Mapping[str, ProviderKind] = {
                 Field(name="bundleId", required=True, help="app id, sent as apns-topic"),
             ),
             options=(Field(name="sandbox", type=bool, default=False, help="use Apple's development host"),),
-            app="bundleId",
+            app=("bundleId", "sandbox"),
             task_size=1000,
             request_size=1,
             concurrency=500,
@@ -181,7 +185,7 @@ OURS: Mapping[str, ProviderKind] = {
                     help="service account file",
                 ),
             ),
-            app="serviceAccountJSON.project_id",
+            app=("serviceAccountJSON.project_id",),
             task_size=1000,
             request_size=1,
             concurrency=500,
@@ -210,7 +214,7 @@ OURS: Mapping[str, ProviderKind] = {
                     name="subject", required=True, longest=512, help="mailto: or https: of whom push services may ask"
                 ),
             ),
-            app="vapidPublicKey",
+            app=("vapidPublicKey",),
             task_size=500,
             request_size=1,
             concurrency=100,
@@ -506,7 +510,7 @@ OURS: Mapping[str, ProviderKind] = {
                 credentials=(_WEBHOOK_URL, _WEBHOOK_SECRET),
                 options=_SENDER if channel is Channel.EMAIL else (),
                 adapter="webhook",
-                app="url" if channel is Channel.PUSH else "",
+                app=("url",) if channel is Channel.PUSH else (),
                 has_receipts=True,
                 task_size=500,
                 request_size=100,

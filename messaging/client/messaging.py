@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from messaging.channel import Lane, OnUnknown
-from messaging.client.provider_checks import CaredProviders
+from messaging.client.providers import Providers
 from messaging.client.runtime import read_runtime
 from messaging.client.session import NO_BROKER, Session
 from messaging.client.suppressions import Suppressions
@@ -44,7 +44,7 @@ class Messaging:
         self.users = Users(session)
         self.targets = Targets(session)
         self.topics = Topics(session)
-        self.providers = CaredProviders(session)
+        self.providers = Providers(session)
         self.suppressions = Suppressions(session)
 
     @classmethod
@@ -64,12 +64,15 @@ class Messaging:
     def from_runtime(cls, path: str | os.PathLike[str] = "data") -> Self:
         """A client of the stack whose data directory is `path`; raises `SettingsError` where none runs."""
         found = read_runtime(path)
-        return cls.connect(
+        outside: dict[str, Any] = {} if found.callback_url is None else {"callback_url": found.callback_url}
+        settings = Settings.load(
             database_url=found.database_url,
             secret_key=found.secret_key,
             broker_url=found.broker_url,
             project=found.project,
+            **({} if os.environ.keys() & {"MESSAGING_PUBLIC_URL", "MESSAGING_CALLBACK_URL"} else outside),
         )
+        return cls(settings)
 
     def send(  # noqa: PLR0913  the parts of a message, all by keyword
         self,

@@ -18,6 +18,8 @@ class Runtime:
     broker_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     project: str
+    callback_url: str | None = None
+    """Where the stack's stand-ins report to; None where it speaks to real providers."""
 
 
 def read_runtime(path: str | os.PathLike[str]) -> Runtime:
@@ -53,6 +55,9 @@ def read_runtime(path: str | os.PathLike[str]) -> Runtime:
             broker_url=found["broker_url"],
             secret_key=secret,
             project=found.get("project", "default"),
+            callback_url=found["endpoint"].removesuffix("/v1")
+            if found.get("sandbox") and "endpoint" in found
+            else None,
         )
     except (KeyError, TypeError, AttributeError):
         raise SettingsError(f"{file} names no database_url and broker_url. Start the stack again.") from None

@@ -62,7 +62,7 @@ def retry(connection: Connection, project_id: int, provider_id: str) -> int:
 def _hint(settings: Settings, sums: ReceiptSums, provider_id: str, key: str) -> str | None:
     if settings.receipts_url(key) is None:
         return (
-            "Nobody has said under which address providers reach this API: set MESSAGING_PUBLIC_URL, or"
+            "No address is known here under which providers reach the API: set MESSAGING_PUBLIC_URL, or"
             f" MESSAGING_CALLBACK_URL. There, its receipts go to /v1/receipts/{key}."
         )
     if sums.held or sums.refused:

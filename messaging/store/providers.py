@@ -203,7 +203,7 @@ def create(  # noqa: PLR0913  what can be said of an account
             "priority": priority,
             "weight": _check_weight(weight),
             "limits": (limits or Limits()).as_json(),
-            "app": app_of(entry, checked),
+            "app": app_of(entry, checked, provider_fields.with_defaults(entry.options, chosen)),
         },
     ).one_or_none()
     if row is None:
@@ -315,7 +315,7 @@ def update(  # noqa: PLR0913  what can be changed of an account
             "priority": row["priority"] if priority is None else priority,
             "weight": row["weight"] if weight is None else _check_weight(weight),
             "limits": row["limits"] if limits is None else limits.as_json(),
-            "app": app_of(entry, sealed),
+            "app": app_of(entry, sealed, provider_fields.with_defaults(entry.options, chosen)),
             "id": row["id"],
         },
     )
@@ -394,14 +394,20 @@ def _refuse_enabling(entry: ProviderKind, missing: tuple[str, ...]) -> None:
         raise InvalidArgumentError("enabled", f"{entry.title} can't be enabled without {', '.join(missing)}")
 
 
-def app_of(entry: ProviderKind, credentials: Mapping[str, Any]) -> str | None:
-    """Which app an account's addresses belong to; empty where any account of the channel can reach any address."""
-    if not entry.app:
-        return ""
-    value: Any = credentials
-    for part in entry.app.split("."):
+def app_of(entry: ProviderKind, credentials: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+    """Which app an account's addresses belong to; empty where any account of the channel can reach any address.
+
+    None while what names it is not set.
+    """
+    named = [_value(options if entry.is_option(name) else credentials, name) for name in entry.app]
+    return None if None in named else " ".join(str(value) for value in named)
+
+
+def _value(values: Mapping[str, Any], path: str) -> object:
+    value: Any = values
+    for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
-    return str(value) if value else None
+    return value
 
 
 def _check_weight(weight: int) -> int:

@@ -197,7 +197,7 @@ class ProviderCheck(Base):
     message_public_id: Mapped[str | None]
     steps: Mapped[list[Any]] = mapped_column(JSONB, server_default="[]")
     outcome: Mapped[str | None]
-    """`passed` or `failed`; None while it goes on."""
+    """`passed` or `failed`: how the worker's part went, None until then. What becomes of a message is read from it."""
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
     __table_args__ = (
