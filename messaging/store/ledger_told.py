@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,7 @@ class Known:
 # LATERAL with OFFSET 0: looked up one by one by their key, whatever the statistics say.
 _FIND = text("""
 SELECT d.month, d.message_id, d.target_id, d.batch_id
-  FROM unnest(CAST(:months AS date[]), CAST(:messages AS bigint[]), CAST(:targets AS bigint[]))
-       AS n(month, message, target)
+  FROM jsonb_to_recordset(CAST(:names AS jsonb)) AS n(month date, message bigint, target bigint)
   JOIN LATERAL (SELECT 1 FROM messages m WHERE m.id = n.message AND m.project_id = :project OFFSET 0) m ON true
   JOIN LATERAL (SELECT d.* FROM deliveries d WHERE d.month = n.month AND d.message_id = n.message
                    AND d.target_id = n.target OFFSET 0) d ON true
@@ -53,8 +53,7 @@ SELECT b.month, b.id, b.provider_id FROM batches b
 
 _READ = text("""
 SELECT d.month, d.message_id, d.target_id, d.batch_id, d.status, d.doubts
-  FROM unnest(CAST(:months AS date[]), CAST(:messages AS bigint[]), CAST(:targets AS bigint[]))
-       AS n(month, message, target)
+  FROM jsonb_to_recordset(CAST(:names AS jsonb)) AS n(month date, message bigint, target bigint)
   JOIN LATERAL (SELECT d.* FROM deliveries d WHERE d.month = n.month AND d.message_id = n.message
                    AND d.target_id = n.target OFFSET 0) d ON true
 """)
@@ -63,13 +62,14 @@ SELECT d.month, d.message_id, d.target_id, d.batch_id, d.status, d.doubts
 def lock_named(connection: Connection, project_id: int, names: Collection[Name]) -> dict[Name, Known]:
     """Those of `names` that are deliveries of the project, as they stand once nobody else may move them."""
     batches.look_up(connection)
-    found = connection.execute(_FIND, _arrays(names) | {"project": project_id}).all()
+    found = connection.execute(_FIND, {"names": _names(names), "project": project_id}).all()
     if not found:
         return {}
     refs = sorted({(row.month, row.batch_id) for row in found})
     locked = connection.execute(_LOCK, {"months": [month for month, _ in refs], "ids": [id_ for _, id_ in refs]})
     providers = {(row.month, row.id): row.provider_id for row in locked}
-    rows = connection.execute(_READ, _arrays([Name(row.month, row.message_id, row.target_id) for row in found]))
+    there = [Name(row.month, row.message_id, row.target_id) for row in found]
+    rows = connection.execute(_READ, {"names": _names(there)})
     return {
         Name(row.month, row.message_id, row.target_id): Known(
             status=_S.of(row.status),
@@ -101,10 +101,9 @@ UPDATE deliveries d SET
        accepted_at = CASE WHEN n.status IN ({_S.ACCEPTED.code}, {_S.DELIVERED.code})
                           THEN coalesce(d.accepted_at, now()) ELSE d.accepted_at END,
        error_code = n.code, error = n.error, provider_message_id = coalesce(d.provider_message_id, n.provider_id)
-  FROM unnest(CAST(:months AS date[]), CAST(:messages AS bigint[]), CAST(:targets AS bigint[]),
-              CAST(:was AS smallint[]), CAST(:statuses AS smallint[]), CAST(:codes AS text[]),
-              CAST(:errors AS text[]), CAST(:provider_ids AS text[]))
-       AS n(month, message, target, was, status, code, error, provider_id)
+  FROM jsonb_to_recordset(CAST(:moves AS jsonb))
+       AS n(month date, message bigint, target bigint, was smallint, status smallint, code text, error text,
+            provider_id text)
  WHERE d.month = n.month AND d.message_id = n.message AND d.target_id = n.target AND d.status = n.was
 RETURNING d.month, d.message_id, d.batch_id, n.was, n.status
 """)
@@ -114,17 +113,18 @@ def apply_receipts(connection: Connection, moves: Sequence[Move]) -> int:
     """Make `moves` of deliveries that `lock_named` locked, and count them with their batches and messages."""
     if not moves:
         return 0
-    rows = connection.execute(
-        _APPLY,
-        _arrays([move.name for move in moves])
+    said = [
+        _said(move.name)
         | {
-            "was": [move.was.code for move in moves],
-            "statuses": [move.status.code for move in moves],
-            "codes": [move.error_code for move in moves],
-            "errors": [move.error for move in moves],
-            "provider_ids": [move.provider_message_id for move in moves],
-        },
-    ).all()
+            "was": move.was.code,
+            "status": move.status.code,
+            "code": move.error_code,
+            "error": move.error,
+            "provider_id": move.provider_message_id,
+        }
+        for move in moves
+    ]
+    rows = connection.execute(_APPLY, {"moves": json.dumps(said)}).all()
     by_batch: dict[BatchRef, Counter[str]] = {}
     for row in rows:
         counted = by_batch.setdefault(BatchRef(row.month, row.batch_id), Counter())
@@ -136,9 +136,10 @@ def apply_receipts(connection: Connection, moves: Sequence[Move]) -> int:
     return len(rows)
 
 
-def _arrays(names: Collection[Name]) -> dict[str, list[object]]:
-    return {
-        "months": [name.month for name in names],
-        "messages": [name.message_id for name in names],
-        "targets": [name.target_id for name in names],
-    }
+def _said(name: Name) -> dict[str, object]:
+    return {"month": name.month.isoformat(), "message": name.message_id, "target": name.target_id}
+
+
+def _names(names: Collection[Name]) -> str:
+    """As JSON: lists of dates cost psycopg more than all the rest."""
+    return json.dumps([_said(name) for name in names])

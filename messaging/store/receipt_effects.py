@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,27 +130,29 @@ def _record(
     by_key = {(name, event_key(source.provider_id, receipt)): (name, receipt) for name, receipt in pairs}
     if not by_key:
         return []
+    said = [
+        {
+            "month": name.month.isoformat(),
+            "message": name.message_id,
+            "target": name.target_id,
+            "key": key.hex(),
+            "event": receipt.event.value,
+            "at": None if receipt.at is None else receipt.at.isoformat(),
+            "code": _storable(receipt.code),
+            "reason": _storable(receipt.reason),
+        }
+        for (name, key), (_, receipt) in by_key.items()
+    ]
+    # as JSON: lists of dates and times cost psycopg more than all the rest of it
     rows = connection.execute(
         text("""
         INSERT INTO delivery_events (month, message_id, target_id, key, provider_id, event, at, code, reason)
-        SELECT e.month, e.message, e.target, e.key, :provider, e.event, e.at, e.code, e.reason
-          FROM unnest(CAST(:months AS date[]), CAST(:messages AS bigint[]), CAST(:targets AS bigint[]),
-                      CAST(:keys AS bytea[]), CAST(:events AS text[]), CAST(:ats AS timestamptz[]),
-                      CAST(:codes AS text[]), CAST(:reasons AS text[]))
-               AS e(month, message, target, key, event, at, code, reason)
+        SELECT e.month, e.message, e.target, decode(e.key, 'hex'), :provider, e.event, e.at, e.code, e.reason
+          FROM jsonb_to_recordset(CAST(:said AS jsonb)) AS e(month date, message bigint, target bigint, key text,
+                                                             event text, at timestamptz, code text, reason text)
         ON CONFLICT DO NOTHING RETURNING month, message_id, target_id, key
         """),
-        {
-            "provider": source.provider_id,
-            "months": [name.month for name, _ in by_key],
-            "messages": [name.message_id for name, _ in by_key],
-            "targets": [name.target_id for name, _ in by_key],
-            "keys": [key for _, key in by_key],
-            "events": [receipt.event.value for _, receipt in by_key.values()],
-            "ats": [receipt.at for _, receipt in by_key.values()],
-            "codes": [_storable(receipt.code) for _, receipt in by_key.values()],
-            "reasons": [_storable(receipt.reason) for _, receipt in by_key.values()],
-        },
+        {"provider": source.provider_id, "said": json.dumps(said)},
     )
     return [by_key[Name(row.month, row.message_id, row.target_id), bytes(row.key)] for row in rows]
 

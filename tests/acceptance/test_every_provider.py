@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from messaging.catalog import OURS
@@ -124,3 +127,31 @@ def test_bad_news_by_email_is_told_and_heeded(
         return f"{state(client, message.id)} {found} {stack.tail('fanout', 'sandbox')}"
 
     until(done, seen, within_s=30)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OURS if OURS[kind].channel is Channel.EMAIL])
+def test_a_reader_ends_a_newsletter_with_one_click_and_still_gets_codes(
+    stack: Stack, client: Messaging, kind: str
+) -> None:
+    """The link is in the mail as it arrived; after the click only messages of their own come."""
+    address = f"reader.{secrets.token_hex(4)}@example.com"
+    target = target_of(client, kind, address)
+    topic = client.topics.create(f"letter-{kind.replace('_', '-')}", name="Letter").id
+    client.topics.subscribe(topic, target)
+
+    def ended(message: str) -> DeliveryStatus:
+        until(lambda: state(client, message)[0].is_settled, lambda: str(state(client, message)), within_s=30)
+        return state(client, message)[0]
+
+    letter = client.send(_CONTENT[Channel.EMAIL], topics=[topic]).id
+    assert ended(letter) in {S.ACCEPTED, S.DELIVERED}
+    (line,) = [line for line in recorded(stack.sandbox["control"], kind) if line["recipient"] == address]
+    links = set(re.findall(rf"{re.escape(stack.runtime.endpoint)}/unsubscribe/[\w.-]+", json.dumps(line)))
+    assert len(links) == 1, line
+    assert "one-click" in json.dumps(line).lower() or OURS[kind].adapter, "the header that makes it one click"
+    (link,) = links
+    clicked = httpx.post(link, content="List-Unsubscribe=One-Click", trust_env=False)
+    assert clicked.status_code == 200
+    assert ended(client.send(_CONTENT[Channel.EMAIL], topics=[topic], lane="bulk").id) is S.SUPPRESSED
+    code = client.send(Email(subject="Your code", content="1234"), targets=[target]).id
+    assert ended(code) in {S.ACCEPTED, S.DELIVERED}

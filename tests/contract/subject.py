@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import Any, cast
 import httpx
 
 from messaging.catalog import KINDS
+from messaging.channel import Channel
+from messaging.local.sandbox import web
 from messaging.local.sandbox.addresses import SandboxAddresses
-from messaging.message import Content
+from messaging.message import Content, Email, Sms
 from messaging.outcome import Action
 from messaging.receipt import Inbound
 from tests.contract.servers import Answer, Place, answering_http1
@@ -158,3 +162,100 @@ def by_http1(answer: Answer, _: Certificate) -> AbstractAsyncContextManager[Plac
 def json_answer(status: int, body: str) -> Answer:
     """An answer with a JSON body."""
     return Answer(status, {"content-type": "application/json"}, body.encode())
+
+
+def unreadable(status: int, *own: Answer) -> tuple[Answer, ...]:
+    """Positive answers of a kind that takes JSON which don't say yes: `own` besides those no such kind can read."""
+    return (
+        Answer(status, body=b"<html>"),
+        Answer(status),
+        Answer(204),
+        json_answer(status, "[]"),
+        *own,
+        Answer(status, {"content-encoding": "gzip"}, b"<html>"),
+        Answer(status, cut=True),
+    )
+
+
+def credentials_of(kind: str) -> dict[str, Any]:
+    """Credentials the kind's stand-in takes, made anew; its options apart."""
+    names = {one.name for one in KINDS[kind].credentials}
+    return {name: value for name, value in web.stand_in(kind).fields().items() if name in names}
+
+
+def options_of(kind: str) -> dict[str, Any]:
+    """The options the kind's stand-in comes with."""
+    names = {one.name for one in KINDS[kind].options}
+    return {name: value for name, value in web.stand_in(kind).fields().items() if name in names}
+
+
+def posted(body: bytes, headers: Mapping[str, str] | None = None, *, url: str = RECEIPTS_URL) -> Inbound:
+    """A receipt request with this body, of JSON unless `headers` say otherwise, which comes now."""
+    heads = {"content-type": "application/json"} if headers is None else headers
+    return Inbound(method="POST", url=url, headers=heads, body=body, received_at=datetime.now(UTC))
+
+
+def web_subject(
+    kind: str,
+    *,
+    dead: str,
+    not_now: str,
+    wrong: Mapping[str, str],
+    unsendable: tuple[Content, ...],
+    refused_content: Answer,
+    unreadable: tuple[Answer, ...],
+    genuine: Callable[[Mapping[str, object]], Genuine],
+    delay_s: tuple[float, float] | None = (7, 7),
+    quota: Answer | None = None,
+) -> Subject:
+    """A kind for email or SMS whose stand-in is one of `web/`.
+
+    Its options are those its stand-in comes with; `wrong` is what is changed in its credentials to have them refused.
+    """
+    is_email = KINDS[kind].channel is Channel.EMAIL
+    return Subject(
+        kind=kind,
+        content=Email(subject="Hello", content="there") if is_email else Sms(content="Code: 1234"),
+        unsendable=unsendable,
+        fresh=fresh_mailbox if is_email else fresh_number,
+        magic=(magic_mailboxes if is_email else magic_numbers)(dead=dead, not_now=not_now),
+        endpoint=lambda addresses: addresses.of(kind),
+        credentials=lambda _: credentials_of(kind),
+        wrong=lambda _: {**credentials_of(kind), **wrong},
+        serve=by_http1,
+        refused_content=refused_content,
+        unreadable=unreadable,
+        throttled=Action.RETRY_AFTER,
+        delay_s=delay_s,
+        options=options_of(kind),
+        quota=quota,
+        genuine=genuine,
+    )
+
+
+def fresh_number() -> str:
+    """A phone number, another each time."""
+    return f"+4477{secrets.randbelow(10**9):09}"
+
+
+def fresh_mailbox() -> str:
+    """An email address, another each time."""
+    return f"u{secrets.token_hex(8)}@example.com"
+
+
+def magic_numbers(*, dead: str, not_now: str) -> Callable[[Magic], str]:
+    """Another number each time; of those without an answer all kinds have the same."""
+    prefixes = {
+        Magic.DEAD: dead, Magic.SILENT: "+1999000", Magic.DROPPED: "+1999001", Magic.LOST: "+1999004",
+        Magic.NOT_NOW: not_now,
+    }  # fmt: skip
+    return lambda case: f"{prefixes[case]}{secrets.randbelow(10**5):05}"
+
+
+def magic_mailboxes(*, dead: str, not_now: str) -> Callable[[Magic], str]:
+    """The same for email addresses."""
+    words = {
+        Magic.DEAD: dead, Magic.SILENT: "timeout", Magic.DROPPED: "reset", Magic.LOST: "lost-answer",
+        Magic.NOT_NOW: not_now,
+    }  # fmt: skip
+    return lambda case: f"{words[case]}+{secrets.token_hex(8)}@example.com"

@@ -1,80 +1,20 @@
-"""Infobip from end to end: the adapter sends, the sandbox answers and reports, the reader understands."""
+"""Infobip over real sockets: many messages in one request, ids, and its stand-in's rules."""
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from messaging.local.sandbox.addresses import SandboxAddresses
-from messaging.local.sandbox.web.infobip import STAND_IN
 from messaging.message import Sms
 from messaging.outcome import Action, Outcome
-from messaging.receipt import Event, Receipt
-from tests.integration.mail_sandbox import NoTokens, arrived, outgoing, people, sandbox
-from tests.integration.receipt_catcher import catching, nothing
-from workers.providers import infobip
-from workers.providers.base import Account, Context, Recipient
+from tests.integration.mail_sandbox import arrived, people, sandbox
+from tests.integration.receipt_catcher import account_of, sent
 
-REPORTED: Mapping[str, Sequence[Event]] = {
-    "+15551000": (Event.DELIVERED,),
-    "+1888001": (Event.BOUNCED_HARD,),
-    "+1888002": (Event.DEFERRED, Event.BOUNCED_SOFT),
-    "+1888003": (Event.REJECTED, Event.UNSUBSCRIBED),
-    "+1888004": (Event.REJECTED,),
-    "+1888005": (Event.DEFERRED, Event.DELIVERED),
-}
-"""By number; an opt-out is one report that is a failure as well."""
-
-
-def account_of() -> Account:
-    """An account of the sandbox."""
-    fields = STAND_IN.fields()
-    options = {"from": fields.pop("from")}
-    return Account(provider_id=1, public_id="sms", kind="infobip", credentials=fields, options=options)
-
-
-async def sent(
-    addresses: SandboxAddresses, account: Account, to: Sequence[Recipient], *, url: str | None = None
-) -> Sequence[Outcome]:
-    """The outcomes of one call."""
-    context = Context(tokens=NoTokens(), endpoints={"infobip": addresses.of("infobip")}, receipts_url=url)
-    adapter = infobip.open_adapter(account, context)
-    outcomes = await adapter.send(adapter.prepare(outgoing(Sms(content="Grüße 😀"))), to)
-    await adapter.aclose()
-    return outcomes
-
-
-@pytest.mark.parametrize("with_callback", [True, False], ids=["callback of the message", "webhook of the account"])
-def test_every_text_is_reported_under_its_tag(with_callback: bool, tmp_path: Path) -> None:
-    """Reports of one moment come together. Without a callback of its own a message has no intermediate ones."""
-
-    async def run() -> None:
-        account = account_of()
-        to = people(*(f"{prefix}{place:04}" for place, prefix in enumerate(REPORTED)))
-        told: dict[str, list[Receipt]] = defaultdict(list)
-        async with sandbox(tmp_path) as addresses, catching() as catcher:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                hook = {"kind": "infobip", "url": catcher.url}
-                (await client.post(f"{addresses.control}/webhooks", json=hook)).raise_for_status()
-            outcomes = await sent(addresses, account, to, url=catcher.url if with_callback else None)
-            for request in await catcher.until(2):
-                for receipt in await infobip.read_receipts(request, account, nothing):
-                    told[receipt.tag or ""].append(receipt)
-            entries = await arrived(addresses, "infobip")
-        assert outcomes == [Outcome(Action.ACCEPTED, provider_message_id=one.tag) for one in to]
-        assert {entry["payload"]["content"]["text"] for entry in entries} == {"Grüße 😀"}
-        for one, expected in zip(to, REPORTED.values(), strict=True):
-            events = [event for event in expected if with_callback or event is not Event.DEFERRED]
-            assert {receipt.event for receipt in told[one.tag]} == set(events)
-            assert len(told[one.tag]) == len(events)
-            assert {receipt.provider_message_id for receipt in told[one.tag]} == {one.tag}
-
-    asyncio.run(run())
+TEXT = Sms(content="Grüße 😀")
 
 
 def test_a_message_whose_answer_was_lost_can_be_sent_again_and_arrives_once(tmp_path: Path) -> None:
@@ -82,9 +22,9 @@ def test_a_message_whose_answer_was_lost_can_be_sent_again_and_arrives_once(tmp_
 
     async def run() -> None:
         async with sandbox(tmp_path) as addresses:
-            account, to = account_of(), people("+1999004", "+15551000000")
-            lost = await sent(addresses, account, to)
-            again = await sent(addresses, account, to[1:])
+            account, to = account_of("infobip"), people("+1999004", "+15551000000")
+            lost = await sent(addresses, account, to, TEXT)
+            again = await sent(addresses, account, to[1:], TEXT)
             entries = await arrived(addresses, "infobip")
         assert [outcome.action for outcome in lost] == [Action.AMBIGUOUS_RETRY] * 2
         assert again == [Outcome(Action.ACCEPTED, provider_message_id=to[1].tag)]
@@ -99,10 +39,10 @@ def test_a_message_that_was_rejected_for_now_arrives_the_next_time(number: str, 
 
     async def run() -> None:
         async with sandbox(tmp_path) as addresses:
-            account, (one,) = account_of(), people(number)
-            (rejected,) = await sent(addresses, account, [one])
-            (taken,) = await sent(addresses, account, [one])
-            (repeated,) = await sent(addresses, account, [one])
+            account, (one,) = account_of("infobip"), people(number)
+            (rejected,) = await sent(addresses, account, [one], TEXT)
+            (taken,) = await sent(addresses, account, [one], TEXT)
+            (repeated,) = await sent(addresses, account, [one], TEXT)
             (entry,) = await arrived(addresses, "infobip")
         assert rejected.action is Action.RETRY
         assert taken == repeated == Outcome(Action.ACCEPTED, provider_message_id=f"{one.tag}.2")
@@ -133,7 +73,7 @@ def test_a_refused_recipient_harms_no_other(number: str, action: Action, tmp_pat
     async def run() -> None:
         async with sandbox(tmp_path) as addresses:
             to = people("+15551000001", number, "+15551000002", "+15551000003")
-            found = await sent(addresses, account_of(), to)
+            found = await sent(addresses, account_of("infobip"), to, TEXT)
             entries = await arrived(addresses, "infobip")
         expected = [Action.ACCEPTED, action, Action.ACCEPTED, Action.ACCEPTED]
         assert [outcome.action for outcome in found] == expected, found
@@ -158,7 +98,7 @@ def test_an_answer_for_the_whole_request_holds_for_all_of_it(number: str, action
 
     async def run() -> None:
         async with sandbox(tmp_path) as addresses:
-            found = await sent(addresses, account_of(), people("+15551000001", number))
+            found = await sent(addresses, account_of("infobip"), people("+15551000001", number), TEXT)
             assert await arrived(addresses, "infobip") == []
         assert [outcome.action for outcome in found] == [action] * 2
 
@@ -171,7 +111,7 @@ def test_a_hundred_recipients_are_one_request(tmp_path: Path) -> None:
     async def run() -> None:
         async with sandbox(tmp_path) as addresses:
             to = people(*(f"+1555{n:07}" for n in range(100)))
-            found = await sent(addresses, account_of(), to)
+            found = await sent(addresses, account_of("infobip"), to, TEXT)
             entries = await arrived(addresses, "infobip")
         assert {outcome.action for outcome in found} == {Action.ACCEPTED}
         assert len({entry["about"]["bulk"] for entry in entries}) == 1
@@ -198,7 +138,7 @@ def test_the_stand_in_keeps_infobips_rules(tmp_path: Path) -> None:
     )  # fmt: skip
 
     async def run() -> None:
-        headers = {"authorization": f"App {account_of().credentials['apiKey']}"}
+        headers = {"authorization": f"App {account_of('infobip').credentials['apiKey']}"}
         async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False, headers=headers) as client:
             url = f"{addresses.of('infobip')}/sms/3/messages"
             for change, where in wrong:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from messaging.catalog import KINDS
 from messaging.local.sandbox import web
 from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.message import Content, Email, Push, Sms
 from messaging.outcome import Action, Outcome
-from messaging.receipt import Event, ForgedReceiptError, Inbound, Receipt
-from tests.integration.mail_sandbox import NoTokens, arrived, outgoing, people, sandbox
-from workers.providers import webhook
-from workers.providers.base import Account, Context, Recipient
+from messaging.receipt import Event, ForgedReceiptError
+from tests.integration import receipt_catcher
+from tests.integration.mail_sandbox import arrived, people, sandbox
+from tests.integration.receipt_catcher import account_of, catching, receipts_in, register
+from workers.providers.base import Account, Recipient
 
 CONTENTS: dict[str, Content] = {
     "webhook_push": Push(title="Hello"),
@@ -41,85 +38,11 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-@dataclass
-class Catcher:
-    """A server that keeps every request it gets, and answers the first ones with `refusals`."""
-
-    url: str = ""
-    inbound: list[Inbound] = field(default_factory=list)
-    refusals: int = 0
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                fields = (line.partition(":") for line in head[1:] if line)
-                headers = {name.lower(): value.strip() for name, _, value in fields}
-                body = await reader.readexactly(int(headers["content-length"]))
-                method, path, _ = head[0].split(" ")
-                status = "503 no" if self.refusals else "204 fine"
-                self.refusals = max(0, self.refusals - 1)
-                if status.startswith("204"):
-                    self.inbound.append(
-                        Inbound(method=method, url=path, headers=headers, body=body, received_at=datetime.now(UTC))
-                    )
-                    self._changed.set()
-                writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
-                await writer.drain()
-        writer.close()
-
-    async def read(self, account: Account, count: int) -> list[Receipt]:
-        """The first `count` receipts, read as the account's."""
-        while True:
-            receipts = [
-                receipt for one in self.inbound for receipt in await webhook.read_receipts(one, account, nothing)
-            ]
-            if len(receipts) >= count:
-                return receipts
-            self._changed.clear()
-            await self._changed.wait()
-
-
-async def nothing(url: str) -> bytes:
-    """Never asked."""
-    raise AssertionError(url)
-
-
-@contextlib.asynccontextmanager
-async def catching() -> AsyncIterator[Catcher]:
-    """A catcher on loopback."""
-    catcher = Catcher()
-    server = await asyncio.start_server(catcher.serve, "127.0.0.1", 0)
-    catcher.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/receipts/k"
-    try:
-        yield catcher
-    finally:
-        server.close()
-
-
-def account_of(kind: str, **changed: object) -> Account:
-    """An account the sandbox takes."""
-    fields = web.stand_in(kind).fields() | changed
-    names = {one.name for one in KINDS[kind].credentials}
-    return Account(
-        provider_id=1,
-        public_id="p",
-        kind=kind,
-        credentials={name: value for name, value in fields.items() if name in names},
-        options={name: value for name, value in fields.items() if name not in names},
-    )
-
-
 async def sent(
     addresses: SandboxAddresses, account: Account, to: list[Recipient], *, receipts_url: str | None = None
 ) -> list[Outcome]:
     """The outcomes of one call."""
-    endpoints = {account.kind: addresses.of(account.kind)}
-    adapter = webhook.open_adapter(account, Context(tokens=NoTokens(), endpoints=endpoints, receipts_url=receipts_url))
-    outcomes = await adapter.send(adapter.prepare(outgoing(CONTENTS[account.kind])), to)
-    await adapter.aclose()
-    return list(outcomes)
+    return await receipt_catcher.sent(addresses, account, to, CONTENTS[account.kind], receipts_url=receipts_url)
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
@@ -132,7 +55,7 @@ def test_what_arrived_is_reported_to_the_address_the_request_named(kind: str, tm
             to = people(FRESH[kind])
             (outcome,) = await sent(addresses, account, to, receipts_url=catcher.url)
             assert outcome.action is Action.ACCEPTED
-            (receipt,) = await catcher.read(account, 1)
+            (receipt,) = await catcher.receipts(account, 1)
             assert (receipt.event, receipt.tag, receipt.action) == (Event.DELIVERED, to[0].tag, Action.NONE)
             assert receipt.at is not None
             (line,) = await arrived(addresses, kind)
@@ -159,7 +82,7 @@ def test_each_address_has_its_events_in_order(tmp_path: Path) -> None:
             to = people(*(f"{word}@example.com" for word in stories))
             outcomes = await sent(addresses, account, to, receipts_url=catcher.url)
             assert {outcome.action for outcome in outcomes} == {Action.ACCEPTED}
-            receipts = await catcher.read(account, sum(map(len, stories.values())))
+            receipts = await catcher.receipts(account, sum(map(len, stories.values())))
             told: dict[str | None, list[tuple[Event, Action]]] = {one.tag: [] for one in to}
             for receipt in receipts:
                 told[receipt.tag].append((receipt.event, receipt.action))
@@ -176,14 +99,11 @@ def test_receipts_of_a_registered_account_are_signed_with_its_own_secret(tmp_pat
         async with sandbox(tmp_path) as addresses, catching() as catcher:
             catcher.refusals = 2
             account = account_of("webhook_sms", secret="a secret of my own")
-            key = web.stand_in("webhook_sms").webhook_key(dict(account.credentials))
-            async with httpx.AsyncClient(trust_env=False) as client:
-                registration = {"kind": "webhook_sms", "url": catcher.url, "key": key}
-                (await client.post(f"{addresses.control}/webhooks", json=registration)).raise_for_status()
+            await register(addresses, account, catcher.url)
             to = people("+18880031234", "+447700900123")
             outcomes = await sent(addresses, account, to)
             assert [outcome.action for outcome in outcomes] == [Action.ACCEPTED] * 2
-            receipts = await catcher.read(account, 2)
+            receipts = await catcher.receipts(account, 2)
             assert {(receipt.tag, receipt.event) for receipt in receipts} == {
                 (to[0].tag, Event.UNSUBSCRIBED),
                 (to[1].tag, Event.DELIVERED),
@@ -199,8 +119,8 @@ def test_a_receipt_with_one_byte_changed_is_forged(tmp_path: Path) -> None:
         async with sandbox(tmp_path) as addresses, catching() as catcher:
             account = account_of("webhook_sms")
             await sent(addresses, account, people("+447700900123"), receipts_url=catcher.url)
-            await catcher.read(account, 1)
-            (good,) = catcher.inbound
+            await catcher.receipts(account, 1)
+            (good,) = catcher.caught
             signature = good.headers["webhook-signature"]
             wrong = signature[:-2] + ("A" if signature[-2] != "A" else "B") + signature[-1]
             for forged in (
@@ -209,9 +129,9 @@ def test_a_receipt_with_one_byte_changed_is_forged(tmp_path: Path) -> None:
                 replace(good, headers=dict(good.headers) | {"webhook-signature": wrong}),
             ):
                 with pytest.raises(ForgedReceiptError):
-                    await webhook.read_receipts(forged, account, nothing)
+                    await receipts_in([forged], account)
             with pytest.raises(ForgedReceiptError):
-                await webhook.read_receipts(good, account_of("webhook_sms", secret="another"), nothing)
+                await receipts_in([good], account_of("webhook_sms", secret="another"))
 
     run(scenario())
 

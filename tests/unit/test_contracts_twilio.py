@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from tests.unit.test_twilio import NOW, SID, form_of
+from tests.unit.provider_cases import NOW
+from tests.unit.test_twilio import SID, form_of
 from workers.providers.twilio import TwilioSettings
 
 SETTINGS = {

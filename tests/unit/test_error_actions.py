@@ -6,19 +6,11 @@ APNs and FCM have the same test beside their adapters.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from messaging.outcome import Action, Outcome
+from tests.unit.provider_cases import Row, rows
 from workers.providers import sendgrid, smtp_replies, twilio
 from workers.providers.smtp_replies import Stage
-
-Row = dict[str, Any]
-
-
-def rows(shared_dir: Path, provider: str) -> list[Row]:
-    """The provider's rows."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == provider]
 
 
 def test_sendgrid_rows_lead_to_their_actions(shared_dir: Path) -> None:

@@ -1,14 +1,12 @@
 """The Infobip adapter: its requests, what the answers mean, its ids and reports. Nothing leaves httpx."""
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -16,9 +14,11 @@ import pytest
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
-from messaging.receipt import Event, Inbound, Receipt, UnreadableReceiptError
+from messaging.receipt import Event, Receipt, UnreadableReceiptError
 from tests.integration.mail_sandbox import NoTokens
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import NOW, Handler, Row, account_of, inbound, outgoing, rows, without
+from workers.providers.base import Account, Context
 from workers.providers.infobip import (
     IDS,
     InfobipAdapter,
@@ -30,32 +30,15 @@ from workers.providers.infobip import (
 )
 from workers.providers.infobip_codes import ERRORS, LIMITS, STATUSES, classify_report, classify_status
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SETTINGS = InfobipSettings("Acme", "key", "https://example.org/r")
-Handler = Callable[[httpx.Request], httpx.Response]
-Row = dict[str, Any]
 Message = dict[str, Any]
 
 
-def send(
-    handler: Handler,
-    *addresses: str,
-    settings: InfobipSettings = SETTINGS,
-    content: Content | None = None,
-    expires_at: datetime = NOW + timedelta(minutes=10),
-) -> Sequence[Outcome]:
+def send(handler: Handler, *addresses: str, settings: InfobipSettings = SETTINGS, **message: Any) -> Sequence[Outcome]:
     """The outcomes of one call, answered by `handler`."""
-
-    async def run() -> Sequence[Outcome]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://i.test") as client:
-            adapter = InfobipAdapter(settings, client, now=lambda: NOW)
-            prepared = adapter.prepare(
-                Outgoing(message_id="m1", content=content or Sms(content="Code: 1234"), expires_at=expires_at)
-            )
-            people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-            return await adapter.send(prepared, people)
-
-    return asyncio.run(run())
+    return provider_cases.send(
+        handler, lambda client: InfobipAdapter(settings, client, now=lambda: NOW), *addresses, **message
+    )
 
 
 def status(number: int, group: int) -> dict[str, object]:
@@ -321,19 +304,13 @@ def test_an_answer_without_messages_is_read_by_its_status(code: int, action: Act
 def test_what_infobip_cannot_send_is_refused_before_sending(content: Content, code: str) -> None:
     """Once per message, with the reason."""
     with pytest.raises(ContentError) as caught:
-        InfobipAdapter(SETTINGS, httpx.AsyncClient()).prepare(Outgoing(message_id="m", content=content, expires_at=NOW))
+        InfobipAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
     assert caught.value.code == code
 
 
 def check(answer: httpx.Response) -> Outcome:
     """What a check says of this answer."""
-
-    async def run() -> Outcome:
-        transport = httpx.MockTransport(lambda _: answer)
-        async with httpx.AsyncClient(transport=transport, base_url="https://i.test") as client:
-            return await InfobipAdapter(SETTINGS, client).check()
-
-    return asyncio.run(run())
+    return provider_cases.check(lambda _: answer, lambda client: InfobipAdapter(SETTINGS, client))
 
 
 def test_a_check_tells_the_balance() -> None:
@@ -342,12 +319,6 @@ def test_a_check_tells_the_balance() -> None:
     assert told == Outcome(Action.ACCEPTED, reason="balance 47.79 EUR")
     assert check(httpx.Response(200, content=b"<html>")).action is Action.AMBIGUOUS_RETRY
     assert check(httpx.Response(401, content=b"{}")).action is Action.STOP_PROVIDER
-
-
-def rows(shared_dir: Path) -> list[Row]:
-    """Infobip's rows of the table of codes."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == "infobip"]
 
 
 def error(number: int, *, permanent: bool) -> dict[str, object]:
@@ -379,7 +350,7 @@ def test_the_rows_lead_to_their_actions(shared_dir: Path) -> None:
     One differs: the filter against flooding counts a single number's texts, and the table's pause would hold up the
     account for all others.
     """
-    found = rows(shared_dir)
+    found = rows(shared_dir, "infobip")
     assert len(found) == 35
     for row in found:
         expected = "retry" if row["code"].startswith("REJECTED_FLOODING_FILTER") else row["action"]
@@ -422,27 +393,14 @@ def report(told: Mapping[str, object], failure: Mapping[str, object] | None = No
     return json.dumps({"results": [result | more]}).encode()
 
 
-async def nothing(url: str) -> bytes:
-    """There is nothing to fetch."""
-    raise OSError(url)
-
-
 def account() -> Account:
     """An account."""
-    return Account(
-        provider_id=1,
-        public_id="sms",
-        kind="infobip",
-        credentials={"baseUrl": "xyz.api.infobip.com", "apiKey": "key"},
-        options={"from": "Acme"},
-    )
+    return account_of("infobip", {"baseUrl": "xyz.api.infobip.com", "apiKey": "key"}, {"from": "Acme"})
 
 
 def read(body: bytes) -> Sequence[Receipt]:
     """What the reader makes of a request with this body."""
-    headers = {"content-type": "application/json"}
-    inbound = Inbound(method="POST", url="https://example.org/r", headers=headers, body=body, received_at=NOW)
-    return asyncio.run(read_receipts(inbound, account(), nothing))
+    return provider_cases.read(read_receipts, inbound(body), account())
 
 
 def test_a_report_is_read_under_its_tag_at_its_time() -> None:
@@ -556,14 +514,8 @@ def test_an_address_that_is_none_is_refused(given: str) -> None:
 @pytest.mark.parametrize("missing", ["baseUrl", "apiKey", "from"])
 def test_a_setting_that_is_missing_is_named(missing: str) -> None:
     """Before anything is sent."""
-    whole = account()
-    partial = replace(
-        whole,
-        credentials={name: value for name, value in whole.credentials.items() if name != missing},
-        options={name: value for name, value in whole.options.items() if name != missing},
-    )
     with pytest.raises(SettingsError, match=missing):
-        open_adapter(partial, Context(tokens=NoTokens()))
+        open_adapter(without(account(), missing), Context(tokens=NoTokens()))
 
 
 def test_a_key_that_can_stand_in_no_header_is_refused() -> None:

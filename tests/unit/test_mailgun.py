@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -21,6 +20,7 @@ from messaging.local.sandbox.mailgun_form import Form, check_form, contents, rea
 from messaging.message import Attachment, Content, Email, Sms
 from messaging.outcome import Action, Outcome
 from tests.integration.mail_sandbox import NoTokens
+from tests.unit.provider_cases import Handler, client, recipients, rows
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.mailgun import EU_ENDPOINT, MailgunAdapter, literal, open_adapter, variables_of
 from workers.providers.mailgun_codes import classify
@@ -28,16 +28,7 @@ from workers.providers.mime import Mailbox, Sender
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="News", reply_to=Mailbox("help", "example.org"))
-Handler = Callable[[httpx.Request], httpx.Response]
 BAD_ADDRESS = {"message": "'to' parameter is not a valid address. please check documentation"}
-
-
-def recipients(*addresses: str, **settings: Any) -> list[Recipient]:
-    """Deliveries to these addresses, tagged t0, t1 and so on."""
-    return [
-        Recipient(target_id=n, address=address, tag=f"t{n}", uuid=UUID(int=n), **settings)
-        for n, address in enumerate(addresses)
-    ]
 
 
 def outgoing(content: Content, expires_at: datetime = NOW + timedelta(days=3)) -> Outgoing:
@@ -48,11 +39,6 @@ def outgoing(content: Content, expires_at: datetime = NOW + timedelta(days=3)) -
 def adapter(client: httpx.AsyncClient) -> MailgunAdapter:
     """An adapter that believes it is `NOW`."""
     return MailgunAdapter("mg.example.org", SENDER, client, now=lambda: NOW)
-
-
-def client(handler: Handler) -> httpx.AsyncClient:
-    """A client whose requests `handler` answers."""
-    return httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://mailgun.test")
 
 
 def send(handler: Handler, to: Sequence[Recipient], message: Outgoing | None = None) -> Sequence[Outcome]:
@@ -249,15 +235,9 @@ def test_the_id_is_ours_where_mailgun_takes_the_message_id_for_it() -> None:
     assert [outcome.provider_message_id for outcome in found] == ["<t0@example.org>", "<t1@example.org>"]
 
 
-def rows(shared_dir: Path, where: str) -> list[dict[str, Any]]:
-    """The rows of the table of actions for Mailgun."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == "mailgun" and row["where"] == where]
-
-
 def test_the_rows_of_answers_lead_to_their_actions(shared_dir: Path) -> None:
     """Each, in Mailgun's words."""
-    found = rows(shared_dir, "response")
+    found = rows(shared_dir, "mailgun", "response")
     assert len(found) == 17
     for row in found:
         answer = {"id": "<1@example.org>", "message": row["code"]} if row["http"] == 200 else {"message": row["code"]}

@@ -13,7 +13,8 @@ from openapi_schema_validator import OAS31Validator
 
 from messaging.local.sandbox.mailgun_form import Form
 from messaging.message import Attachment, Email
-from tests.unit.test_mailgun import NOW, captured, form_of, outgoing, recipients
+from tests.unit.provider_cases import recipients
+from tests.unit.test_mailgun import NOW, captured, form_of, outgoing
 
 EMAILS = {
     "plain": Email(subject="s", content="b"),

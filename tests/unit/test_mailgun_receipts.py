@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Sequence
@@ -22,7 +21,8 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
-from tests.unit.test_mailgun import rows
+from tests.unit import provider_cases
+from tests.unit.provider_cases import account_of, rows
 from workers.providers.base import Account
 from workers.providers.mailgun import read_receipts
 from workers.providers.mailgun_receipts import OLDEST, classify_event, receipts_of
@@ -40,15 +40,10 @@ DELIVERED: dict[str, Any] = {
 }
 
 
-async def fetch(url: str) -> bytes:
-    """Nothing is fetched."""
-    raise AssertionError(url)
-
-
 def account(key: str | None = KEY) -> Account:
     """An account with this signing key."""
     credentials = {"apiKey": "k"} | ({} if key is None else {"webhookKey": key})
-    return Account(provider_id=1, public_id="p", kind="mailgun", credentials=credentials)
+    return account_of("mailgun", credentials)
 
 
 def inbound(body: object, received_at: datetime = NOW) -> Inbound:
@@ -64,7 +59,7 @@ def signed(event: dict[str, Any] | None = None, at: datetime = NOW) -> dict[str,
 
 def read(body: object, key: str | None = KEY, received_at: datetime = NOW) -> Sequence[Receipt]:
     """The receipts of a request."""
-    return asyncio.run(read_receipts(inbound(body, received_at), account(key), fetch))
+    return provider_cases.read(read_receipts, inbound(body, received_at), account(key))
 
 
 def test_a_signed_event_is_read() -> None:
@@ -153,7 +148,7 @@ def test_events_that_are_not_about_a_delivery_bring_nothing() -> None:
 
 def test_the_rows_of_events_lead_to_their_actions(shared_dir: Path) -> None:
     """Each reason a row names."""
-    found = rows(shared_dir, "event webhook")
+    found = rows(shared_dir, "mailgun", "event webhook")
     assert len(found) == 11
     for row in found:
         name, *words = row["code"].split()

@@ -1,13 +1,11 @@
 """The MSG91 adapter: its requests, how they are halved, and what answers and reports mean."""
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 import httpx
 import pytest
@@ -17,43 +15,29 @@ from hypothesis import strategies as st
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
-from messaging.receipt import Event, Inbound, Receipt, UnreadableReceiptError
+from messaging.receipt import Event, Receipt, UnreadableReceiptError
 from tests.integration.mail_sandbox import NoTokens
-from tests.unit.test_error_actions import rows
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import Handler, account_of, inbound, outgoing, rows
+from workers.providers.base import Context
 from workers.providers.halving import REQUESTS
 from workers.providers.msg91 import Msg91Adapter, Msg91Settings, classify, open_adapter, read_receipts
 from workers.providers.msg91_receipts import classify_status
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 SETTINGS = Msg91Settings("key", "template", "ABCDEF")
-Handler = Callable[[httpx.Request], httpx.Response]
 TAKEN = {"type": "success", "message": "346b6b"}
 BAD_NUMBER = {"type": "error", "message": "Invalid mobile number", "code": "202"}
 
 
-def with_adapter(handler: Handler, act: Callable[[Msg91Adapter], Any]) -> Any:
-    """What `act` makes of an adapter answered by `handler`."""
-
-    async def run() -> Any:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://msg91.test") as client:
-            return await act(Msg91Adapter(SETTINGS, client))
-
-    return asyncio.run(run())
-
-
-def message(content: Content | None = None) -> Outgoing:
-    """A message."""
-    expires_at = NOW + timedelta(minutes=10)
-    return Outgoing(message_id="m1", content=content or Sms(content="Grüße & 1%"), expires_at=expires_at)
+def build(client: httpx.AsyncClient) -> Msg91Adapter:
+    """An adapter."""
+    return Msg91Adapter(SETTINGS, client)
 
 
 def send(handler: Handler, *addresses: str) -> Sequence[Outcome]:
     """The outcomes of one call."""
-    people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-    found: Sequence[Outcome] = with_adapter(handler, lambda adapter: adapter.send(adapter.prepare(message()), people))
-    return found
+    return provider_cases.send(handler, build, *addresses, content=Sms(content="Grüße & 1%"))
 
 
 def numbers(count: int) -> list[str]:
@@ -197,7 +181,7 @@ def test_a_delay_is_taken_over() -> None:
 def test_what_msg91_would_not_take_is_refused_once(content: Content) -> None:
     """Before any request."""
     with pytest.raises(ContentError):
-        Msg91Adapter(SETTINGS, httpx.AsyncClient()).prepare(message(content))
+        Msg91Adapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +203,7 @@ def test_a_check_asks_for_a_message_to_nobody(status: int, body: Mapping[str, st
         seen.append(request)
         return httpx.Response(status, json=body)
 
-    outcome = with_adapter(handler, lambda adapter: adapter.check())
+    outcome = provider_cases.check(handler, build)
     assert outcome.action is action
     assert outcome.reason
     assert json.loads(seen[0].content)["recipients"] == []
@@ -230,7 +214,7 @@ def test_a_check_asks_for_a_message_to_nobody(status: int, body: Mapping[str, st
 def test_what_is_missing_is_named(missing: Mapping[str, object]) -> None:
     """For the operator."""
     fields = {"authKey": "key", "templateId": "t", "senderId": "ABCDEF", **missing}
-    account = Account(provider_id=1, public_id="p", kind="msg91", credentials=fields)
+    account = account_of("msg91", fields)
     with pytest.raises(SettingsError, match=next(iter(missing))):
         open_adapter(account, Context(tokens=NoTokens()))
 
@@ -240,14 +224,7 @@ FORM = "application/x-www-form-urlencoded"
 
 def read(body: bytes, kind: str = "application/json") -> Sequence[Receipt]:
     """The receipts of a report."""
-    headers = {"content-type": kind}
-    inbound = Inbound(method="POST", url="https://x.example", headers=headers, body=body, received_at=NOW)
-    account = Account(provider_id=1, public_id="p", kind="msg91", credentials={})
-
-    async def nothing(url: str) -> bytes:
-        raise OSError(url)
-
-    return asyncio.run(read_receipts(inbound, account, nothing))
+    return provider_cases.read(read_receipts, inbound(body, kind), account_of("msg91", {}))
 
 
 def report(status: str = "1", tag: str | None = "d1-2-3", **more: str) -> dict[str, str]:

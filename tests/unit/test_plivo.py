@@ -1,15 +1,13 @@
 """The Plivo adapter: its requests, what the answers mean, its signatures and callbacks. Nothing leaves httpx."""
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 import httpx
 import pytest
@@ -28,7 +26,9 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from tests.integration.mail_sandbox import NoTokens
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import NOW, Handler, account_of, outgoing, rows, without
+from workers.providers.base import Account, Context
 from workers.providers.plivo import (
     PlivoAdapter,
     PlivoSettings,
@@ -36,38 +36,21 @@ from workers.providers.plivo import (
     classify_account,
     open_adapter,
     read_receipts,
-    tagged,
 )
 from workers.providers.plivo_receipts import ERRORS, classify_callback, sign_v2, sign_v3
+from workers.providers.sms import tagged
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 AUTH_ID = "MA" + "X" * 18
 TOKEN = "token"
 SETTINGS = PlivoSettings(AUTH_ID, TOKEN, "+14155550100", "https://example.org/r")
 oracle: Any = import_module("plivo.utils")  # of Plivo's own SDK, which has no types
-Handler = Callable[[httpx.Request], httpx.Response]
-Row = dict[str, Any]
 
 
-def send(
-    handler: Handler,
-    *addresses: str,
-    settings: PlivoSettings = SETTINGS,
-    content: Content | None = None,
-    expires_at: datetime = NOW + timedelta(minutes=10),
-) -> Sequence[Outcome]:
+def send(handler: Handler, *addresses: str, settings: PlivoSettings = SETTINGS, **message: Any) -> Sequence[Outcome]:
     """The outcomes of one call, answered by `handler`."""
-
-    async def run() -> Sequence[Outcome]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://p.test") as client:
-            adapter = PlivoAdapter(settings, client, now=lambda: NOW)
-            prepared = adapter.prepare(
-                Outgoing(message_id="m1", content=content or Sms(content="Code: 1234"), expires_at=expires_at)
-            )
-            people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-            return await adapter.send(prepared, people)
-
-    return asyncio.run(run())
+    return provider_cases.send(
+        handler, lambda client: PlivoAdapter(settings, client, now=lambda: NOW), *addresses, **message
+    )
 
 
 def fields_of(**settings: Any) -> dict[str, object]:
@@ -129,7 +112,7 @@ def test_every_recipient_has_a_request_of_its_own() -> None:
 def test_what_plivo_cannot_send_is_refused_before_sending(content: Content, code: str) -> None:
     """Once per message, with the reason."""
     with pytest.raises(ContentError) as caught:
-        PlivoAdapter(SETTINGS, httpx.AsyncClient()).prepare(Outgoing(message_id="m", content=content, expires_at=NOW))
+        PlivoAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
     assert caught.value.code == code
 
 
@@ -188,15 +171,9 @@ def test_a_check_tells_name_and_credit() -> None:
     assert classify_account(200, b"<html>", {}).action is Action.AMBIGUOUS_RETRY
 
 
-def rows(shared_dir: Path) -> list[Row]:
-    """Plivo's rows of the table of codes."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == "plivo"]
-
-
 def test_the_rows_lead_to_their_actions(shared_dir: Path) -> None:
     """Answers and callbacks, and the table of the latter holds no other code."""
-    found = rows(shared_dir)
+    found = rows(shared_dir, "plivo")
     assert len(found) == 24
     for row in found:
         if row["where"] == "response":
@@ -237,9 +214,7 @@ def test_a_get_is_signed_over_its_address() -> None:
 def account(token: str | None = TOKEN) -> Account:
     """An account with this token."""
     credentials = {"authId": AUTH_ID} | ({} if token is None else {"authToken": token})
-    return Account(
-        provider_id=1, public_id="sms", kind="plivo", credentials=credentials, options={"from": "+14155550100"}
-    )
+    return account_of("plivo", credentials, {"from": "+14155550100"})
 
 
 def request(
@@ -252,14 +227,9 @@ def request(
     return Inbound(method="POST", url=url, headers=headers, body=urlencode(form).encode(), received_at=NOW)
 
 
-async def nothing(url: str) -> bytes:
-    """There is nothing to fetch."""
-    raise OSError(url)
-
-
 def read(inbound: Inbound, of: Account | None = None) -> Sequence[Receipt]:
     """What the reader makes of a callback."""
-    return asyncio.run(read_receipts(inbound, of or account(), nothing))
+    return provider_cases.read(read_receipts, inbound, of or account())
 
 
 @pytest.mark.parametrize("version", ["v3", "v2"])
@@ -393,14 +363,8 @@ def test_an_opt_out_by_what_is_no_number_is_unreadable() -> None:
 @pytest.mark.parametrize("missing", ["authId", "authToken", "from"])
 def test_a_setting_that_is_missing_is_named(missing: str) -> None:
     """Before anything is sent."""
-    whole = account()
-    partial = replace(
-        whole,
-        credentials={name: value for name, value in whole.credentials.items() if name != missing},
-        options={name: value for name, value in whole.options.items() if name != missing},
-    )
     with pytest.raises(SettingsError, match=missing):
-        open_adapter(partial, Context(tokens=NoTokens()))
+        open_adapter(without(account(), missing), Context(tokens=NoTokens()))
 
 
 def test_secrets_do_not_print() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from messaging.local.sandbox.resend_email import check_email
 from messaging.message import Attachment, Content, Email, Sms
 from messaging.outcome import Action, Outcome
 from tests.integration.mail_sandbox import NoTokens
+from tests.unit.provider_cases import Handler, client, rows
 from workers.providers import resend
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.mime import Mailbox, Sender
@@ -28,7 +29,6 @@ from workers.providers.resend_codes import classify, classify_batch
 
 SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="News Ünd", reply_to=Mailbox("help", "example.org"))
 ANN = Mailbox("ann", "example.com")
-Handler = Callable[[httpx.Request], httpx.Response]
 BAD_TO = "Invalid `to` field. The email address needs to follow the `email@example.com` format."
 REFUSED = {"statusCode": 422, "name": "validation_error", "message": BAD_TO}
 FILE = Attachment(filename="a.txt", content_type="text/plain", content=b"xyz")
@@ -50,11 +50,6 @@ def recipients(*addresses: str, **settings: Any) -> list[Recipient]:
 def outgoing(content: Content, message_id: str = "m1") -> Outgoing:
     """A message with this content."""
     return Outgoing(message_id=message_id, content=content, expires_at=datetime(2027, 1, 1, tzinfo=UTC))
-
-
-def client(handler: Handler) -> httpx.AsyncClient:
-    """A client whose requests `handler` answers."""
-    return httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://resend.test")
 
 
 def send(handler: Handler, to: Sequence[Recipient], message: Email | Outgoing | None = None) -> Sequence[Outcome]:
@@ -335,15 +330,9 @@ def test_errors_by_place_say_what_is_wrong_with_each_email() -> None:
     assert all(outcome.code and "ann@" not in outcome.reason for outcome in found[1:])
 
 
-def rows(shared_dir: Path, where: str) -> list[dict[str, Any]]:
-    """The rows of the table of actions for Resend."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == "resend" and row["where"] == where]
-
-
 def test_the_rows_of_answers_lead_to_their_actions(shared_dir: Path) -> None:
     """Each, for a single email and for one of a batch."""
-    found = rows(shared_dir, "response")
+    found = rows(shared_dir, "resend", "response")
     assert len(found) == 23
     for row in found:
         if row["code"] == "id":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from base64 import b64encode
@@ -24,7 +23,8 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
-from tests.unit.test_resend import rows
+from tests.unit import provider_cases
+from tests.unit.provider_cases import account_of, rows
 from workers.providers.base import Account
 from workers.providers.resend import read_receipts
 from workers.providers.resend_receipts import TOLERANCE, classify_event
@@ -38,15 +38,10 @@ DELIVERED: dict[str, Any] = {
 }
 
 
-async def fetch(url: str) -> bytes:
-    """Nothing is fetched."""
-    raise AssertionError(url)
-
-
 def account(key: str | None = KEY) -> Account:
     """An account with this signing secret."""
     credentials = {"apiKey": "k"} | ({} if key is None else {"webhookKey": key})
-    return Account(provider_id=1, public_id="p", kind="resend", credentials=credentials)
+    return account_of("resend", credentials)
 
 
 def inbound(headers: Mapping[str, str], body: bytes, received_at: datetime = NOW) -> Inbound:
@@ -72,7 +67,7 @@ def with_header(request: Inbound, name: str, value: str) -> Inbound:
 
 def read(request: Inbound, key: str | None = KEY) -> Sequence[Receipt]:
     """The receipts of a request."""
-    return asyncio.run(read_receipts(request, account(key), fetch))
+    return provider_cases.read(read_receipts, request, account(key))
 
 
 def test_a_signed_event_is_read() -> None:
@@ -189,7 +184,7 @@ def test_events_that_are_not_about_a_delivery_bring_nothing(kind: str) -> None:
 
 def test_the_rows_of_events_lead_to_their_actions(shared_dir: Path) -> None:
     """Each, with what the row says of it."""
-    found = rows(shared_dir, "event webhook")
+    found = rows(shared_dir, "resend", "event webhook")
     assert len(found) == 11
     for row in found:
         kind, _, rest = row["code"].partition(" ")

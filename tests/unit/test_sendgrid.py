@@ -15,6 +15,8 @@ from messaging.channel import Role
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Content, Email, Sms
 from messaging.outcome import Action, Outcome
+from tests.unit import provider_cases
+from tests.unit.provider_cases import Handler
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
 from workers.providers.http1 import lost
 from workers.providers.mime import Mailbox, Sender, mailbox
@@ -29,7 +31,6 @@ from workers.providers.sendgrid import (
 
 SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="News", reply_to=Mailbox("help", "example.org"))
 NOW_S = 1_800_000_000.0
-Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class NoTokens:
@@ -384,13 +385,7 @@ def test_only_sendgrids_own_failure_is_an_outage(status: int, outage: bool) -> N
 
 def check(handler: Handler) -> Outcome:
     """What a check says, answered by `handler`."""
-
-    async def run() -> Outcome:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://sendgrid.test") as client:
-            return await SendgridAdapter(SENDER, client).check()
-
-    return asyncio.run(run())
+    return provider_cases.check(handler, lambda client: SendgridAdapter(SENDER, client))
 
 
 def test_a_check_asks_what_the_key_may_do() -> None:

@@ -1,6 +1,5 @@
 """SendGrid's event webhook: its signature, and what each event says."""
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,8 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
-from workers.providers.base import Account
+from tests.unit import provider_cases
+from tests.unit.provider_cases import account_of
 from workers.providers.sendgrid import read_receipts
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -30,14 +30,10 @@ PRIVATE, PUBLIC = sendgrid_webhook_keys()
 _, FOREIGN = sendgrid_webhook_keys()
 
 
-async def _nothing(url: str) -> bytes:
-    raise OSError(url)
-
-
 def read(inbound: Inbound, key: str = PUBLIC) -> Sequence[Receipt]:
     """The receipts of a request, to an account with that key."""
-    account = Account(provider_id=1, public_id="p", kind="sendgrid", credentials={"apiKey": "SG.x", "webhookKey": key})
-    return asyncio.run(read_receipts(inbound, account, _nothing))
+    account = account_of("sendgrid", {"apiKey": "SG.x", "webhookKey": key})
+    return provider_cases.read(read_receipts, inbound, account)
 
 
 def signed(body: object, at: datetime = NOW) -> Inbound:

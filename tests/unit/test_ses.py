@@ -1,16 +1,14 @@
 """The Amazon SES adapter: requests, their signature, what the answers mean. Requests end at httpx's transport."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -26,7 +24,7 @@ from messaging.ids import delivery_tag_prefix
 from messaging.message import Attachment, Content, Email, Sms
 from messaging.outcome import Action, Outcome
 from tests.integration.mail_sandbox import NoTokens
-from tests.unit.test_error_actions import Row, rows
+from tests.unit.provider_cases import Handler, Row, T, acting, recipients, rows
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.mime import Mailbox, Sender
 from workers.providers.ses import SesAdapter, open_adapter
@@ -38,7 +36,6 @@ SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="Nüws", reply_to=M
 KEY = AccessKey("AKIAEXAMPLE", "s3cr3t/+", "eu-central-1")
 NOW = datetime(2026, 11, 23, 5, 14, 59, tzinfo=UTC)
 EMAIL = Email(subject="Grüße", content="there")
-Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def outgoing(content: Content, **visible: tuple[str, ...]) -> Outgoing:
@@ -46,25 +43,13 @@ def outgoing(content: Content, **visible: tuple[str, ...]) -> Outgoing:
     return Outgoing(message_id="m1", content=content, expires_at=datetime(2027, 1, 1, tzinfo=UTC), **visible)
 
 
-def recipients(*addresses: str, role: Role = Role.TO) -> list[Recipient]:
-    """Deliveries to these addresses, tagged t0, t1 and so on."""
-    return [
-        Recipient(target_id=n, address=address, tag=f"t{n}", uuid=UUID(int=n), role=role)
-        for n, address in enumerate(addresses)
-    ]
-
-
-def using(handler: Handler, to: Callable[[SesAdapter], Any], *, configuration_set: str = "") -> Any:
+def using(handler: Handler, to: Callable[[SesAdapter], Awaitable[T]], *, configuration_set: str = "") -> T:
     """What `to` comes to with an adapter whose requests `handler` answers."""
 
-    async def run() -> Any:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="https://email.eu-central-1.amazonaws.com"
-        ) as client:
-            return await to(SesAdapter(SENDER, KEY, client, configuration_set=configuration_set, now=lambda: NOW))
+    def build(client: httpx.AsyncClient) -> SesAdapter:
+        return SesAdapter(SENDER, KEY, client, configuration_set=configuration_set, now=lambda: NOW)
 
-    return asyncio.run(run())
+    return acting(handler, build, to, base_url="https://email.eu-central-1.amazonaws.com")
 
 
 def sent(

@@ -3,17 +3,14 @@
 Telesign's own library (PyPI telesign) is the oracle for both signatures.
 """
 
-import asyncio
 import base64
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
-from uuid import UUID
 
 import httpx
 import pytest
@@ -31,8 +28,9 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from tests.integration.mail_sandbox import NoTokens
-from tests.unit.test_error_actions import rows
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import BASE_URL, Handler, account_of, acting, outgoing, recipients, rows
+from workers.providers.base import Context
 from workers.providers.telesign import (
     TelesignAdapter,
     TelesignSettings,
@@ -48,34 +46,24 @@ NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 KEY = base64.b64encode(b"not a real key, only its shape..").decode()
 SETTINGS = TelesignSettings("FFFFFFFF-EEEE-DDDD-1234-AB1234567890", KEY, "15005550006")
 URL = "https://push.example.org/v1/receipts/abc"
-Handler = Callable[[httpx.Request], httpx.Response]
+TEXT = Sms(content="Grüße & 1%")
 TAKEN = {"reference_id": "B56259E45884010488343BAA15FB0002", "status": {"code": 290, "description": "In progress"}}
 
 
-def with_adapter(handler: Handler, settings: TelesignSettings, act: Callable[[TelesignAdapter], Any]) -> Any:
-    """What `act` makes of an adapter answered by `handler`."""
-
-    async def run() -> Any:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://telesign.test/behind") as client:
-            return await act(TelesignAdapter(settings, client, now=lambda: NOW))
-
-    return asyncio.run(run())
-
-
-def message(content: Content | None = None) -> Outgoing:
-    """A message."""
-    expires_at = NOW + timedelta(minutes=10)
-    return Outgoing(message_id="m1", content=content or Sms(content="Grüße & 1%"), expires_at=expires_at)
+def build(client: httpx.AsyncClient, settings: TelesignSettings = SETTINGS) -> TelesignAdapter:
+    """An adapter that believes it is `NOW`."""
+    return TelesignAdapter(settings, client, now=lambda: NOW)
 
 
 def send(handler: Handler, *addresses: str, settings: TelesignSettings = SETTINGS) -> Sequence[Outcome]:
-    """The outcomes of one call."""
-    people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-    found: Sequence[Outcome] = with_adapter(
-        handler, settings, lambda adapter: adapter.send(adapter.prepare(message()), people)
+    """The outcomes of one call; the endpoint has a path of its own."""
+    message, people = outgoing(TEXT), recipients(*addresses)
+    return acting(
+        handler,
+        lambda client: build(client, settings),
+        lambda adapter: adapter.send(adapter.prepare(message), people),
+        base_url=f"{BASE_URL}/behind",
     )
-    return found
 
 
 def requests_of(settings: TelesignSettings, *addresses: str) -> list[httpx.Request]:
@@ -212,7 +200,7 @@ def test_a_delay_is_taken_over(header: Mapping[str, str], delay_s: float | None)
 def test_what_telesign_would_not_take_is_refused_once(content: Content) -> None:
     """Before any request."""
     with pytest.raises(ContentError):
-        TelesignAdapter(SETTINGS, httpx.AsyncClient()).prepare(message(content))
+        TelesignAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +222,7 @@ def test_a_check_asks_for_a_transaction_that_never_was(status: int, body: Mappin
         seen.append(request)
         return httpx.Response(status, json=body)
 
-    outcome = with_adapter(handler, SETTINGS, lambda adapter: adapter.check())
+    outcome = provider_cases.check(handler, build)
     assert outcome.action is action
     assert outcome.reason
     assert [request.method for request in seen] == ["GET"]
@@ -254,7 +242,7 @@ def test_a_check_asks_for_a_transaction_that_never_was(status: int, body: Mappin
 def test_what_is_missing_is_named(missing: Mapping[str, object], name: str) -> None:
     """For the operator."""
     fields = {"customerId": "C", "apiKey": KEY, "from": "+15005550006", **missing}
-    account = Account(provider_id=1, public_id="p", kind="telesign", credentials=fields, options=fields)
+    account = account_of("telesign", fields, fields)
     with pytest.raises(SettingsError, match=name):
         open_adapter(account, Context(tokens=NoTokens()))
 
@@ -273,13 +261,8 @@ def sign(body: bytes, key: str = KEY) -> str:
 def read(body: bytes, headers: Mapping[str, str] | None = None, *, url: str = URL, key: str = KEY) -> Sequence[Receipt]:
     """The receipts of a callback, signed well unless `headers` say otherwise."""
     given = {"authorization": f"TSA C:{sign(body)}"} if headers is None else headers
-    inbound = Inbound(method="POST", url=url, headers=given, body=body, received_at=NOW)
-    account = Account(provider_id=1, public_id="p", kind="telesign", credentials={"apiKey": key})
-
-    async def nothing(url: str) -> bytes:
-        raise OSError(url)
-
-    return asyncio.run(read_receipts(inbound, account, nothing))
+    request = Inbound(method="POST", url=url, headers=given, body=body, received_at=NOW)
+    return provider_cases.read(read_receipts, request, account_of("telesign", {"apiKey": key}))
 
 
 def test_a_callback_is_signed_as_telesigns_own_library_checks_it() -> None:
@@ -393,6 +376,6 @@ def test_every_event_is_of_a_status_there_is() -> None:
 def test_the_sandbox_makes_accounts_that_can_be_opened() -> None:
     """And its keys are the ones it signs with."""
     fields = STAND_IN.fields()
-    account = Account(provider_id=1, public_id="p", kind="telesign", credentials=fields, options=fields)
+    account = account_of("telesign", fields, fields)
     assert isinstance(open_adapter(account, Context(tokens=NoTokens())), TelesignAdapter)
     assert STAND_IN.webhook_key(fields) == fields["apiKey"]

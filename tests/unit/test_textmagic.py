@@ -1,13 +1,10 @@
 """The Textmagic adapter: its request, and what answers and callbacks mean."""
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 import httpx
 import pytest
@@ -15,44 +12,30 @@ import pytest
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
-from messaging.receipt import Event, Inbound, Receipt, UnreadableReceiptError
+from messaging.receipt import Event, Receipt, UnreadableReceiptError
 from tests.integration.mail_sandbox import NoTokens
-from tests.unit.test_error_actions import rows
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import Handler, account_of, inbound, outgoing, rows
+from workers.providers.base import Context
 from workers.providers.textmagic import TextmagicAdapter, TextmagicSettings, classify, open_adapter, read_receipts
 from workers.providers.textmagic_receipts import classify_status
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 SETTINGS = TextmagicSettings("shop", "key", "447700900000")
-Handler = Callable[[httpx.Request], httpx.Response]
 TAKEN = {
     "id": 4471, "href": "/api/v2/messages/4471", "type": "message", "sessionId": 9, "bulkId": None, "messageId": 4471,
     "scheduleId": None, "chatId": None,
 }  # fmt: skip
 
 
-def with_adapter(handler: Handler, act: Callable[[TextmagicAdapter], Any]) -> Any:
-    """What `act` makes of an adapter answered by `handler`."""
-
-    async def run() -> Any:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://textmagic.test") as client:
-            return await act(TextmagicAdapter(SETTINGS, client))
-
-    return asyncio.run(run())
-
-
-def message(content: Content | None = None) -> Outgoing:
-    """A message."""
-    expires_at = NOW + timedelta(minutes=10)
-    return Outgoing(message_id="m1", content=content or Sms(content='Grüße "& 1%\n'), expires_at=expires_at)
+def build(client: httpx.AsyncClient) -> TextmagicAdapter:
+    """An adapter."""
+    return TextmagicAdapter(SETTINGS, client)
 
 
 def send(handler: Handler, *addresses: str) -> Sequence[Outcome]:
     """The outcomes of one call."""
-    people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-    found: Sequence[Outcome] = with_adapter(handler, lambda adapter: adapter.send(adapter.prepare(message()), people))
-    return found
+    return provider_cases.send(handler, build, *addresses, content=Sms(content='Grüße "& 1%\n'))
 
 
 def test_the_request_has_the_number_without_its_plus() -> None:
@@ -146,13 +129,13 @@ def test_a_delay_is_taken_over() -> None:
 def test_what_textmagic_would_not_take_is_refused_once(content: Content) -> None:
     """More than six parts among it."""
     with pytest.raises(ContentError):
-        TextmagicAdapter(SETTINGS, httpx.AsyncClient()).prepare(message(content))
+        TextmagicAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
 
 
 @pytest.mark.parametrize("content", [Sms(content="x" * 918), Sms(content="я" * 402)])
 def test_six_parts_are_taken(content: Content) -> None:
     """In either alphabet."""
-    assert TextmagicAdapter(SETTINGS, httpx.AsyncClient()).prepare(message(content)).text
+    assert TextmagicAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content)).text
 
 
 @pytest.mark.parametrize(
@@ -166,7 +149,7 @@ def test_six_parts_are_taken(content: Content) -> None:
 )
 def test_a_check_asks_for_the_account(status: int, body: Mapping[str, object], action: Action, said: str) -> None:
     """Which tells the balance."""
-    outcome = with_adapter(lambda _: httpx.Response(status, json=body), lambda adapter: adapter.check())
+    outcome = provider_cases.check(lambda _: httpx.Response(status, json=body), build)
     assert outcome.action is action
     assert said in outcome.reason
 
@@ -175,7 +158,7 @@ def test_a_check_asks_for_the_account(status: int, body: Mapping[str, object], a
 def test_what_is_missing_is_named(missing: Mapping[str, object]) -> None:
     """For the operator."""
     fields = {"username": "shop", "apiKey": "key", "from": "+447700900000", **missing}
-    account = Account(provider_id=1, public_id="p", kind="textmagic", credentials=fields, options=fields)
+    account = account_of("textmagic", fields, fields)
     with pytest.raises(SettingsError, match=next(iter(missing))):
         open_adapter(account, Context(tokens=NoTokens()))
 
@@ -186,14 +169,7 @@ FORM = "application/x-www-form-urlencoded"
 
 def read(body: bytes, kind: str = JSON) -> Sequence[Receipt]:
     """The receipts of a callback."""
-    headers = {"content-type": kind}
-    inbound = Inbound(method="POST", url="https://x.example", headers=headers, body=body, received_at=NOW)
-    account = Account(provider_id=1, public_id="p", kind="textmagic", credentials={})
-
-    async def nothing(url: str) -> bytes:
-        raise OSError(url)
-
-    return asyncio.run(read_receipts(inbound, account, nothing))
+    return provider_cases.read(read_receipts, inbound(body, kind), account_of("textmagic", {}))
 
 
 def multipart(fields: Mapping[str, str]) -> bytes:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -13,9 +14,12 @@ import pytest
 from messaging.errors import ContentError
 from messaging.message import Content, Email, Sms
 from messaging.outcome import Action, Outcome
+from tests.unit import provider_cases
+from tests.unit.provider_cases import NOW, SOON, Handler
 from tests.unit.test_sendgrid import NoTokens
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.http1 import lost
+from workers.providers.sms import tagged
 from workers.providers.twilio import (
     CALLBACK_CODES,
     TwilioAdapter,
@@ -24,42 +28,24 @@ from workers.providers.twilio import (
     classify_account,
     classify_callback,
     open_adapter,
-    tagged,
 )
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SID = "AC" + "0" * 32
 SETTINGS = TwilioSettings(SID, "token", "+15005550006")
-Handler = Callable[[httpx.Request], httpx.Response]
 
 
-def send(
-    handler: Handler,
-    *addresses: str,
-    settings: TwilioSettings = SETTINGS,
-    content: Content | None = None,
-    expires_at: datetime = NOW + timedelta(minutes=10),
-) -> Sequence[Outcome]:
+def send(handler: Handler, *addresses: str, settings: TwilioSettings = SETTINGS, **message: Any) -> Sequence[Outcome]:
     """The outcomes of one call, answered by `handler`."""
-
-    async def run() -> Sequence[Outcome]:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://twilio.test") as client:
-            adapter = TwilioAdapter(settings, client, now=lambda: NOW)
-            prepared = adapter.prepare(
-                Outgoing(message_id="m1", content=content or Sms(content="Code: 1234"), expires_at=expires_at)
-            )
-            people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-            return await adapter.send(prepared, people)
-
-    return asyncio.run(run())
+    return provider_cases.send(
+        handler, lambda client: TwilioAdapter(settings, client, now=lambda: NOW), *addresses, **message
+    )
 
 
 def form_of(
     *,
     settings: TwilioSettings = SETTINGS,
     content: Content | None = None,
-    expires_at: datetime = NOW + timedelta(minutes=10),
+    expires_at: datetime = SOON,
 ) -> dict[str, str]:
     """The fields of the form one send posts."""
     forms = []
@@ -260,13 +246,14 @@ def test_only_twilios_own_failure_is_an_outage(status: int, body: dict[str, obje
 
 def check(handler: Handler) -> Outcome:
     """What a check says, answered by `handler`."""
+    return provider_cases.check(handler, lambda client: TwilioAdapter(SETTINGS, client))
 
-    async def run() -> Outcome:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="https://twilio.test") as client:
-            return await TwilioAdapter(SETTINGS, client).check()
 
-    return asyncio.run(run())
+@pytest.mark.parametrize("state", [["active"], {"a": 1}, None, 7])
+def test_an_account_whose_state_is_no_word_is_no_answer(state: object) -> None:
+    """And the check does not fail over it."""
+    outcome = classify_account(200, json.dumps({"status": state}).encode(), {})
+    assert outcome.action is Action.RETRY
 
 
 def test_a_check_asks_for_the_account() -> None:

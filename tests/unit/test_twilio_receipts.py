@@ -1,6 +1,5 @@
 """Twilio's status callbacks and answers: signatures, held against Twilio's own validator, and what they say."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,8 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
-from workers.providers.base import Account
+from tests.unit import provider_cases
+from tests.unit.provider_cases import account_of
 from workers.providers.twilio_receipts import read_receipts, sign
 
 TOKEN, SHARED = "12345", "shared secret"
@@ -33,15 +33,11 @@ SETTINGS = "x-twilio-webhooks-signature-settings"
 SHA256 = "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"
 
 
-async def _nothing(url: str) -> bytes:
-    raise OSError(url)
-
-
 def read(inbound: Inbound, **credentials: str) -> Sequence[Receipt]:
     """The receipts of a request."""
     known = {"accountSid": "AC1", "authToken": TOKEN} | credentials
-    account = Account(provider_id=1, public_id="p", kind="twilio", credentials=known)
-    return asyncio.run(read_receipts(inbound, account, _nothing))
+    account = account_of("twilio", known)
+    return provider_cases.read(read_receipts, inbound, account)
 
 
 def told(

@@ -1,14 +1,12 @@
 """The Vonage adapter: its form, what the answers mean, its signatures and receipts. Nothing leaves httpx."""
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
-from uuid import UUID
 
 import httpx
 import pytest
@@ -25,7 +23,9 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from tests.integration.mail_sandbox import NoTokens
-from workers.providers.base import Account, Context, Outgoing, Recipient
+from tests.unit import provider_cases
+from tests.unit.provider_cases import NOW, Handler, Row, account_of, outgoing, rows, without
+from workers.providers.base import Account, Context
 from workers.providers.vonage import (
     CODES,
     VonageAdapter,
@@ -37,32 +37,15 @@ from workers.providers.vonage import (
 )
 from workers.providers.vonage_receipts import ERRORS, MAX_AGE, STATUSES, classify_receipt, sign
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SETTINGS = VonageSettings("key", "secret", "447700900000", "https://example.org/r")
 KEY = "signature_secret"
-Handler = Callable[[httpx.Request], httpx.Response]
-Row = dict[str, Any]
 
 
-def send(
-    handler: Handler,
-    *addresses: str,
-    settings: VonageSettings = SETTINGS,
-    content: Content | None = None,
-    expires_at: datetime = NOW + timedelta(minutes=10),
-) -> Sequence[Outcome]:
+def send(handler: Handler, *addresses: str, settings: VonageSettings = SETTINGS, **message: Any) -> Sequence[Outcome]:
     """The outcomes of one call, answered by `handler`."""
-
-    async def run() -> Sequence[Outcome]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://v.test") as client:
-            adapter = VonageAdapter(settings, client, now=lambda: NOW)
-            prepared = adapter.prepare(
-                Outgoing(message_id="m1", content=content or Sms(content="Code: 1234"), expires_at=expires_at)
-            )
-            people = [Recipient(n, address, f"t{n}", UUID(int=n)) for n, address in enumerate(addresses)]
-            return await adapter.send(prepared, people)
-
-    return asyncio.run(run())
+    return provider_cases.send(
+        handler, lambda client: VonageAdapter(settings, client, now=lambda: NOW), *addresses, **message
+    )
 
 
 def answer(*messages: Mapping[str, object]) -> bytes:
@@ -115,13 +98,13 @@ def test_a_callback_vonage_would_not_take_stays_at_home(callback: str) -> None:
 def test_a_check_tells_of_a_receipt_address_that_is_too_long() -> None:
     """Else receipts would stay away without a word."""
 
-    async def run(callback: str) -> Outcome:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"value": 10.283, "autoReload": False}))
-        async with httpx.AsyncClient(transport=transport, base_url="https://v.test") as client:
-            return await VonageAdapter(replace(SETTINGS, callback=callback), client).check()
+    def check(callback: str) -> Outcome:
+        answer = httpx.Response(200, json={"value": 10.283, "autoReload": False})
+        settings = replace(SETTINGS, callback=callback)
+        return provider_cases.check(lambda _: answer, lambda client: VonageAdapter(settings, client))
 
-    assert asyncio.run(run("https://example.org/r")) == Outcome(Action.ACCEPTED, reason="balance 10.28 EUR")
-    outcome = asyncio.run(run("https://example.org/" + "x" * 81))
+    assert check("https://example.org/r") == Outcome(Action.ACCEPTED, reason="balance 10.28 EUR")
+    outcome = check("https://example.org/" + "x" * 81)
     assert outcome.action is Action.ACCEPTED
     assert "dashboard" in outcome.reason
 
@@ -150,7 +133,7 @@ def test_every_recipient_has_a_request_of_its_own() -> None:
 def test_what_vonage_cannot_send_is_refused_before_sending(content: Content, code: str) -> None:
     """Once per message, with the reason."""
     with pytest.raises(ContentError) as caught:
-        VonageAdapter(SETTINGS, httpx.AsyncClient()).prepare(Outgoing(message_id="m", content=content, expires_at=NOW))
+        VonageAdapter(SETTINGS, httpx.AsyncClient()).prepare(outgoing(content))
     assert caught.value.code == code
 
 
@@ -228,12 +211,6 @@ def test_a_balance_that_cannot_be_read_is_no_yes(body: bytes) -> None:
     assert classify_balance(200, body, {}).action is Action.AMBIGUOUS_RETRY
 
 
-def rows(shared_dir: Path) -> list[Row]:
-    """Vonage's rows of the table of codes."""
-    document = json.loads((shared_dir / "contracts/actions/error_actions.json").read_text())
-    return [row for row in document["rows"] if row["provider"] == "vonage"]
-
-
 def outcomes_of(row: Row) -> list[Outcome]:
     """The outcomes of every code a row names."""
     if row["where"].startswith("POST /sms/json"):
@@ -248,7 +225,7 @@ def outcomes_of(row: Row) -> list[Outcome]:
 
 def test_the_rows_lead_to_their_actions(shared_dir: Path) -> None:
     """Answers and receipts. Those of the Messages API hold for the same HTTP statuses here; its 202 can't come."""
-    found = [row for row in rows(shared_dir) if row["http"] != 202]
+    found = [row for row in rows(shared_dir, "vonage") if row["http"] != 202]
     assert len(found) == 37
     for row in found:
         for outcome in outcomes_of(row):
@@ -295,7 +272,7 @@ def account(*, key: str | None = KEY, method: str = "sha256") -> Account:
     """An account that signs its webhooks, or none."""
     credentials = {"apiKey": "key", "apiSecret": "secret"} | ({} if key is None else {"webhookKey": key})
     options = {"from": "447700900000", "signatureMethod": method}
-    return Account(provider_id=1, public_id="sms", kind="vonage", credentials=credentials, options=options)
+    return account_of("vonage", credentials, options)
 
 
 def request(fields: Mapping[str, object], how: str = "json", *, at: datetime = NOW) -> Inbound:
@@ -314,14 +291,9 @@ def signed(fields: Mapping[str, str], *, key: str = KEY, method: str = "sha256")
     return dict(fields) | {"sig": sign(fields, key, method).upper()}
 
 
-async def nothing(url: str) -> bytes:
-    """There is nothing to fetch."""
-    raise OSError(url)
-
-
 def read(inbound: Inbound, of: Account | None = None) -> Sequence[Receipt]:
     """What the reader makes of a webhook."""
-    return asyncio.run(read_receipts(inbound, of or account(), nothing))
+    return provider_cases.read(read_receipts, inbound, of or account())
 
 
 @pytest.mark.parametrize("how", ["json", "form", "get"])
@@ -470,14 +442,8 @@ def test_an_opt_out_by_what_is_no_number_is_unreadable() -> None:
 @pytest.mark.parametrize("missing", ["apiKey", "apiSecret", "from"])
 def test_a_setting_that_is_missing_is_named(missing: str) -> None:
     """Before anything is sent."""
-    whole = account()
-    partial = replace(
-        whole,
-        credentials={name: value for name, value in whole.credentials.items() if name != missing},
-        options={name: value for name, value in whole.options.items() if name != missing},
-    )
     with pytest.raises(SettingsError, match=missing):
-        open_adapter(partial, Context(tokens=NoTokens()))
+        open_adapter(without(account(), missing), Context(tokens=NoTokens()))
 
 
 def test_secrets_do_not_print() -> None:

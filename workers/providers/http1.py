@@ -1,13 +1,17 @@
-"""What adapters over HTTP/1.1 share: the client and the meaning of a request without an answer."""
+"""What adapters over HTTP/1.1 share: the client, the settings it needs, and the meaning of a request without answer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from messaging.catalog import kind_of
+from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
+from workers.providers.spread import Spread
 from workers.providers.tls import client_context
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
 """Half a lease: an answer after the lease settles nothing."""
 
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""A server on this machine is no proxy's business."""
+
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
@@ -30,25 +37,41 @@ def open_client(
     headers: Mapping[str, str] | None = None,
     auth: tuple[str, str] | None = None,
     base_url: str | None = None,
+    many_servers: bool = False,
 ) -> httpx.AsyncClient:
     """A client at the account's base address, with as many connections as it may have calls in flight.
 
     `base_url` replaces the kind's own address, for accounts that have one of theirs; a replaced endpoint of the
-    settings goes before both. `auth` are user and password (HTTP Basic). Raises `SettingsError` when the extra
-    authority can't be read.
+    settings goes before both. `auth` are user and password (HTTP Basic). `many_servers` is for whom an address leads to
+    another server each: their connections are in one pool. Raises `SettingsError` when the extra authority can't be
+    read.
     """
     connections = max(context.connections, context.concurrency)
-    return httpx.AsyncClient(
-        base_url=context.endpoints.get(account.kind) or base_url or kind_of(account.kind).endpoint,
-        auth=auth,
-        headers={"accept": "application/json"} | dict(headers or {}),
-        verify=client_context(context.ca_file),
-        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a server on this machine is no proxy's business
-        timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+    address = context.endpoints.get(account.kind) or base_url or kind_of(account.kind).endpoint
+    verify, proxy = client_context(context.ca_file), _proxy_for(address)
+
+    def transport(size: int) -> httpx.AsyncHTTPTransport:
         # Kept for 5 s idle (the default): a message sent into a connection the other side has closed is unknown,
         # and an unknown text message is not sent again.
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        limits = httpx.Limits(max_connections=size, max_keepalive_connections=size)
+        return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
+
+    return httpx.AsyncClient(
+        base_url=address,
+        auth=auth,
+        headers={"accept": "application/json"} | dict(headers or {}),
+        transport=transport(connections) if many_servers else Spread(lambda: transport(1), connections),
+        timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
     )
+
+
+def _proxy_for(address: str) -> str | None:
+    """The proxy that the environment (`HTTPS_PROXY`, `NO_PROXY`, …) names for the address, if any."""
+    place = urlsplit(address)
+    if place.hostname and (place.hostname in _LOOPBACK or proxy_bypass(place.hostname)):
+        return None
+    found = getproxies()
+    return found.get(place.scheme or "https") or found.get("all")
 
 
 def lost(error: httpx.HTTPError, provider: str) -> Outcome:
@@ -64,3 +87,11 @@ def lost(error: httpx.HTTPError, provider: str) -> Outcome:
     return Outcome(
         Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back", outage=True
     )
+
+
+def required_text(values: Mapping[str, object], name: str, title: str) -> str:
+    """A credential or option, without blanks around it; raises `SettingsError` where `title`'s account has none."""
+    value = values.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"The {title} provider's {name} is missing: set it and enable the provider.")
+    return value.strip()

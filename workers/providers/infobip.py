@@ -13,24 +13,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import cast
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
+from messaging.errors import SettingsError
 from messaging.outcome import ACCEPTED, Action, Outcome
-from messaging.sms_segments import segments
+from workers.providers.answers import by_status, delay_s, json_object, object_at
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.halving import send_halving
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import lost, open_client, required_text
 from workers.providers.infobip_codes import BY_HTTP, DUPLICATE, classify_status, is_rejected
 from workers.providers.infobip_receipts import read_receipts as read_receipts  # noqa: PLC0414  part of this module
+from workers.providers.sms import (
+    SmsAdapter,
+    check_letters,
+    check_parts,
+    is_number,
+    not_a_number,
+    text_of,
+    without_numbers,
+)
 
 PARTS_LIMIT = 25
 """Parts of a text; what is longer is refused with status 25."""
@@ -39,8 +45,6 @@ VALIDITY_S = (60, 48 * 3600)
 IDS = 8
 """Ids tried for one delivery within one call."""
 
-_PHONE = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 _OF_ONE = re.compile(r"messages\[(\d+)\]\.(destinations|webhooks)\b")
 _ABOUT_FROM = re.compile(r"\bsender\b", re.IGNORECASE)
@@ -49,6 +53,7 @@ _REFUSALS = 20
 _BAD_REQUEST = 400
 _MOST_LOGS = 1000
 _TITLE = "Infobip"
+_NO_NUMBER = not_a_number("52", "+41793026727")
 
 
 @dataclass(frozen=True)
@@ -79,73 +84,37 @@ class Entry:
     body: bytes
 
 
-class InfobipAdapter:
+class InfobipAdapter(SmsAdapter[InfobipSettings, Prepared]):
     """One Infobip account."""
 
-    def __init__(
-        self,
-        settings: InfobipSettings,
-        client: httpx.AsyncClient,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._now = now
-        self._in_flight = InFlight()
+    title = _TITLE
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The text; raises `ContentError` when it is empty or too long."""
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"Infobip can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "400")
-        try:
-            sms.content.encode()
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        parts = segments(sms.content).parts
-        if parts > PARTS_LIMIT:
-            raise ContentError(f"the text takes {parts} parts; Infobip takes {PARTS_LIMIT}", "25")
-        return Prepared(sms.content, outgoing.expires_at)
+        text = text_of(outgoing, _TITLE, empty="400")
+        check_letters(text)
+        check_parts(text, PARTS_LIMIT, _TITLE, "25")
+        return Prepared(text, outgoing.expires_at)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request, or a few where recipients are refused or were sent to before."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await self._send(cast("Prepared", prepared), recipients)
-
-    async def check(self) -> Outcome:
-        """Ask for the account's balance."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get("/account/1/balance")
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        document = _object(response.content)
+    async def _check(self) -> Outcome:
+        """The account's balance."""
+        response = await self._client.get("/account/1/balance")
+        document = json_object(response.content)
         if not httpx.codes.is_success(response.status_code):
             return classify(response.status_code, response.content, response.headers)
         if "balance" not in document:
             return Outcome(Action.AMBIGUOUS_RETRY, str(response.status_code), "no balance in the answer: check baseUrl")
         return Outcome(Action.ACCEPTED, reason=f"balance {document['balance']} {document.get('currency', '')}".strip())
 
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
     async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request, or a few where recipients are refused or were sent to before."""
         outcomes: dict[int, Outcome] = {}
         numbers: dict[int, int] = {}
         for place, recipient in enumerate(recipients):
-            if _PHONE.match(recipient.address):
+            if is_number(recipient.address):
                 numbers[place] = 1
             else:
-                outcomes[place] = Outcome(Action.DISABLE_TARGET, "52", "not a number in E.164, such as +41793026727")
+                outcomes[place] = _NO_NUMBER
         for _ in range(IDS):
             if not numbers:
                 break
@@ -159,7 +128,7 @@ class InfobipAdapter:
 
     def _entry(self, message: Prepared, recipient: Recipient, place: int, number: int) -> Entry:
         identity = recipient.tag if number == 1 else f"{recipient.tag}.{number}"
-        left_s = int((message.expires_at - self._now()).total_seconds())
+        left_s = self._left(message.expires_at, VALIDITY_S)
         webhooks: dict[str, object] = {"contentType": "application/json", "callbackData": recipient.tag}
         if self._settings.callback:
             webhooks["delivery"] = {"url": self._settings.callback, "intermediateReport": True}
@@ -167,9 +136,7 @@ class InfobipAdapter:
             "sender": self._settings.sender,
             "destinations": [{"to": recipient.address[1:], "messageId": identity}],
             "content": {"text": message.text},
-            "options": {
-                "validityPeriod": {"amount": min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1]), "timeUnit": "SECONDS"}
-            },
+            "options": {"validityPeriod": {"amount": left_s, "timeUnit": "SECONDS"}},
             "webhooks": webhooks,
         }
         return Entry(place, identity, json.dumps(body).encode())
@@ -221,7 +188,7 @@ class InfobipAdapter:
             response = await self._client.get("/sms/3/logs", params=[*parameters, ("limit", str(_MOST_LOGS))])
         except httpx.HTTPError:
             response = None
-        logs = None if response is None or not response.is_success else _object(response.content).get("results")
+        logs = None if response is None or not response.is_success else json_object(response.content).get("results")
         if not isinstance(logs, list):
             reason = "Infobip has seen the message's id before, and its log could not be asked what became of it"
             unknown = Outcome(Action.AMBIGUOUS_RETRY, "log", reason)
@@ -231,7 +198,7 @@ class InfobipAdapter:
 
 def _fate(identity: str, logs: Sequence[object]) -> Outcome:
     """Whether a message stands by what the log has under its id: refusals of the id itself say nothing."""
-    statuses = [_part(log, "status") for log in logs if isinstance(log, dict) and log.get("messageId") == identity]
+    statuses = [object_at(log, "status") for log in logs if isinstance(log, dict) and log.get("messageId") == identity]
     told = [status for status in statuses if str(status.get("id")) != DUPLICATE]
     if told and all(is_rejected(status) for status in told):
         return Outcome(Action.RETRY, DUPLICATE, "not sent: the ids of the message are used up by rejected attempts")
@@ -240,10 +207,10 @@ def _fate(identity: str, logs: Sequence[object]) -> Outcome:
 
 def _statuses(entries: Sequence[Entry], response: httpx.Response) -> dict[int, Outcome]:
     """The outcomes by place, of an answer with a status for each message; else none."""
-    messages = _object(response.content).get("messages")
+    messages = json_object(response.content).get("messages")
     if not response.is_success or not isinstance(messages, list):
         return {}
-    statuses = {str(m.get("messageId")): _part(m, "status") for m in messages if isinstance(m, dict)}
+    statuses = {str(m.get("messageId")): object_at(m, "status") for m in messages if isinstance(m, dict)}
     return {entry.place: classify_status(statuses.get(entry.identity, {}), entry.identity) for entry in entries}
 
 
@@ -252,21 +219,13 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     if httpx.codes.is_success(status):
         return Outcome(Action.AMBIGUOUS_RETRY, str(status), "a positive answer that can't be read", outage=True)
     said = "; ".join(f"{where}: {what}" if where else what for where, what in violations(body) or [("", _said(body))])
-    said = _DIGITS.sub("<number>", said)[:200]
-    outage = httpx.codes.is_server_error(status)
+    said = without_numbers(said)
     if status == _BAD_REQUEST and _ABOUT_FROM.search(said):
         return Outcome(Action.STOP_PROVIDER, "400 sender", f"the sender is refused, correct from: {said}")
-    if status in BY_HTTP:
-        action, meaning = BY_HTTP[status]
-    elif outage:
-        action, meaning = Action.AMBIGUOUS_RETRY, "Infobip may or may not have taken the message"
-    elif httpx.codes.is_client_error(status):
-        action, meaning = Action.REJECT_MESSAGE, "refused"
-    else:
-        action, meaning = Action.STOP_PROVIDER, "redirected: check baseUrl"
+    action, meaning = BY_HTTP.get(status) or by_status(status, _TITLE, endpoint="baseUrl")
     reason = f"{meaning}: {said}" if said and action is Action.REJECT_MESSAGE else meaning
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
-    return Outcome(action, str(status), reason, retry_after_s=delay_s, outage=outage)
+    outage = httpx.codes.is_server_error(status)
+    return Outcome(action, str(status), reason, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def refused_messages(status: int, body: bytes, count: int) -> dict[int, Outcome]:
@@ -276,7 +235,7 @@ def refused_messages(status: int, body: bytes, count: int) -> dict[int, Outcome]
         found = _OF_ONE.match(where)
         if found is None or int(found[1]) >= count:
             return {}
-        said = _DIGITS.sub("<number>", what)[:200]
+        said = without_numbers(what)
         if where.endswith(".to"):
             refused[int(found[1])] = Outcome(Action.DISABLE_TARGET, "400 to", f"the number is refused: {said}")
         else:
@@ -286,58 +245,38 @@ def refused_messages(status: int, body: bytes, count: int) -> dict[int, Outcome]
 
 def violations(body: bytes) -> Sequence[tuple[str, str]]:
     """Field and complaint of each thing wrong with a request, in both forms Infobip has for it."""
-    document = _object(body)
+    document = json_object(body)
     listed = document.get("violations")
     found = [
         (str(each.get("property") or ""), str(each.get("violation") or ""))
         for each in (listed if isinstance(listed, list) else [])
         if isinstance(each, dict)
     ]
-    for where, complaints in _part(_exception(document), "validationErrors").items():
+    for where, complaints in object_at(_exception(document), "validationErrors").items():
         found += [(where, str(what)) for what in (complaints if isinstance(complaints, list) else [complaints])]
     return found
 
 
 def _said(body: bytes) -> str:
-    document = _object(body)
+    document = json_object(body)
     return str(_exception(document).get("text") or document.get("description") or "")
 
 
 def _exception(document: Mapping[str, object]) -> Mapping[str, object]:
-    return _part(_part(document, "requestError"), "serviceException")
-
-
-def _part(document: Mapping[str, object], name: str) -> Mapping[str, object]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
+    return object_at(object_at(document, "requestError"), "serviceException")
 
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an Infobip account; raises `SettingsError` naming what is missing."""
     settings = InfobipSettings(
-        sender=_text(account.options, "from").removeprefix("+"),
-        api_key=_text(account.credentials, "apiKey"),
+        sender=required_text(account.options, "from", _TITLE).removeprefix("+"),
+        api_key=required_text(account.credentials, "apiKey", _TITLE),
         callback=context.receipts_url or "",
     )
     if not re.fullmatch(r"[!-~]+", settings.api_key):
         raise SettingsError("The Infobip provider's apiKey holds blanks or other letters: copy it anew.")
     headers = {"authorization": f"App {settings.api_key}"}
-    base_url = base_address(_text(account.credentials, "baseUrl"))
+    base_url = base_address(required_text(account.credentials, "baseUrl", _TITLE))
     return InfobipAdapter(settings, open_client(account, context, headers=headers, base_url=base_url))
 
 
@@ -347,10 +286,3 @@ def base_address(base_url: str) -> str:
     if not _HOST.fullmatch(host):
         raise SettingsError("The Infobip provider's baseUrl is no host, such as xyz123.api.infobip.com: correct it.")
     return f"https://{host}"
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Infobip provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

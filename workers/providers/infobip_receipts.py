@@ -8,18 +8,15 @@ https://www.infobip.com/docs/api/channels/sms/inbound-sms/receive-inbound-sms-me
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from messaging.outcome import Action
 from messaging.receipt import Event, Inbound, Receipt, UnreadableReceiptError
+from workers.providers.answers import object_at
 from workers.providers.base import Account, Fetch
 from workers.providers.infobip_codes import classify_report, is_status
-
-_FOLLOWS = frozenset({Action.DISABLE_TARGET, Action.SUPPRESS_TARGET, Action.STOP_PROVIDER, Action.QUOTA})
-_STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
-_START = frozenset({"START", "UNSTOP"})
+from workers.providers.receipt_parts import iso_time, json_of, what_follows, with_failure
+from workers.providers.sms_words import choice_in
 
 
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:
@@ -28,10 +25,7 @@ async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Seq
     Raises `UnreadableReceiptError`.
     """
     del account, fetch
-    try:
-        document = json.loads(inbound.body)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableReceiptError("the request is no JSON") from error
+    document = json_of(inbound.body, "the request is no JSON")
     results = document.get("results") if isinstance(document, dict) else None
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise UnreadableReceiptError("the request has no results")
@@ -47,7 +41,7 @@ def _read(result: Mapping[str, object]) -> Sequence[Receipt]:
 
 
 def _report(result: Mapping[str, object]) -> Sequence[Receipt]:
-    status, error = _part(result, "status"), _part(result, "error")
+    status, error = object_at(result, "status"), object_at(result, "error")
     message = str(result.get("messageId") or "")
     tag = str(result.get("callbackData") or "") or message.partition(".")[0]
     if not tag or not is_status(status):
@@ -60,20 +54,20 @@ def _report(result: Mapping[str, object]) -> Sequence[Receipt]:
             key=f"{message}:{status.get('id')}:{error.get('id')}",
             tag=tag,
             provider_message_id=message or None,
-            at=_time(result.get("doneAt")),
+            at=iso_time(result.get("doneAt")),
             action=action,
             code=outcome.code,
             reason=outcome.reason,
         )
 
-    follows = outcome.action if outcome.action in _FOLLOWS else Action.NONE
+    follows = what_follows(outcome.action)
     match outcome.action:
         case Action.DELIVERED:
             return [told(Event.DELIVERED)]
         case Action.ACCEPTED:
             return [told(Event.DEFERRED if outcome.code else Event.ACCEPTED)]
-        case Action.SUPPRESS_TARGET:  # that it did not arrive, and why
-            return [told(Event.REJECTED), told(Event.UNSUBSCRIBED, follows)]
+        case Action.SUPPRESS_TARGET:
+            return with_failure(told(Event.UNSUBSCRIBED, follows))
         case Action.DISABLE_TARGET:
             return [told(Event.BOUNCED_HARD, follows)]
         case Action.REJECT_MESSAGE | Action.STOP_PROVIDER | Action.QUOTA:
@@ -83,35 +77,9 @@ def _report(result: Mapping[str, object]) -> Sequence[Receipt]:
 
 
 def _message(result: Mapping[str, object]) -> Sequence[Receipt]:
-    words = str(result.get("keyword") or result.get("text") or "").upper().split()
-    word = words[0] if len(words) == 1 else ""
-    if word not in _STOP | _START:
-        return []
-    number = str(result.get("from")).removeprefix("+")
-    if not (number.isascii() and number.isdecimal()):
-        raise UnreadableReceiptError("an opt-out from what is no number")
-    stops = word in _STOP
-    return [
-        Receipt(
-            event=Event.UNSUBSCRIBED if stops else Event.RESUBSCRIBED,
-            key=f"{result.get('messageId', '')}:{word}",
-            address=f"+{number}",
-            at=_time(result.get("receivedAt")),
-            action=Action.SUPPRESS_TARGET if stops else Action.UNSUPPRESS_TARGET,
-            code=word,
-            reason="opted out by message" if stops else "opted in by message",
-        )
-    ]
-
-
-def _part(document: Mapping[str, object], name: str) -> Mapping[str, object]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return choice_in(
+        str(result.get("keyword") or result.get("text") or ""),
+        sender=str(result.get("from")),
+        message=str(result.get("messageId", "")),
+        at=iso_time(result.get("receivedAt")),
+    )

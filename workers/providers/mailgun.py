@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -29,8 +29,8 @@ from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.halving import send_halving
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import lost, open_client, required_text
+from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mailgun_codes import blames_a_recipient, classify, words_of
 from workers.providers.mailgun_receipts import read_receipts as read_receipts  # noqa: PLC0414  handed on
 from workers.providers.mime import (
@@ -86,8 +86,10 @@ class _Entry:
     address: str
 
 
-class MailgunAdapter:
+class MailgunAdapter(Http1Adapter[Prepared]):
     """One sending domain at Mailgun."""
+
+    title = _TITLE
 
     def __init__(
         self,
@@ -97,11 +99,10 @@ class MailgunAdapter:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(client)
         self._domain = domain
         self._sender = sender
-        self._client = client
         self._now = now
-        self._in_flight = InFlight()
         self._path = f"/v3/{quote(domain, safe='')}/messages"
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
@@ -124,34 +125,8 @@ class MailgunAdapter:
             raise ContentError(f"the headers take {options} bytes; Mailgun takes {OPTIONS_LIMIT_BYTES}", "400")
         return Prepared(fields, email.attachments, outgoing.expires_at, tuple(email.headers))
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request, or a few where an address occurs twice or Mailgun refuses one for an address."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await self._send(cast("Prepared", prepared), recipients)
-
-    async def check(self) -> Outcome:
-        """The state of the domain. A key that may only send is tried with an empty message, which is refused."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get(f"/v4/domains/{quote(self._domain, safe='')}")
-                if response.status_code in _FORBIDDEN:
-                    response = await self._client.post(self._path, data={"o:testmode": "yes"})
-                    if response.status_code == httpx.codes.BAD_REQUEST and "parameter" in words_of(response.content):
-                        return Outcome(Action.ACCEPTED, reason=f"the key may send for {self._domain}")
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        return _state(response, self._domain) or self._classify(response)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
     async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request, or a few where an address occurs twice or Mailgun refuses one for an address."""
         outcomes: dict[int, Outcome] = {}
         entries: list[_Entry] = []
         for place, recipient in enumerate(recipients):
@@ -164,6 +139,15 @@ class MailgunAdapter:
             found_all = await send_halving(request, lambda part: self._post(message, part))
             outcomes.update((entry.place, outcome) for entry, outcome in zip(request, found_all, strict=True))
         return [outcomes[place] for place in range(len(recipients))]
+
+    async def _check(self) -> Outcome:
+        """The state of the domain. A key that may only send is tried with an empty message, which is refused."""
+        response = await self._client.get(f"/v4/domains/{quote(self._domain, safe='')}")
+        if response.status_code in _FORBIDDEN:
+            response = await self._client.post(self._path, data={"o:testmode": "yes"})
+            if response.status_code == httpx.codes.BAD_REQUEST and "parameter" in words_of(response.content):
+                return Outcome(Action.ACCEPTED, reason=f"the key may send for {self._domain}")
+        return _state(response, self._domain) or self._classify(response)
 
     async def _post(self, message: Prepared, request: Sequence[_Entry]) -> Sequence[Outcome] | None:
         fields = [*message.fields, *own_fields(message, [e.recipient for e in request], self._now())]
@@ -316,17 +300,10 @@ def _state(response: httpx.Response, domain: str) -> Outcome | None:
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of a Mailgun account; raises `SettingsError` naming what is missing."""
-    key = _text(account.credentials, "apiKey")
-    domain = _text(account.credentials, "domain")
+    key = required_text(account.credentials, "apiKey", _TITLE)
+    domain = required_text(account.credentials, "domain", _TITLE)
     if not _DOMAIN.match(domain):  # a slash would lead to another resource, which answers 200
         raise SettingsError("The Mailgun provider's domain is no domain name: set the sending domain.")
     base_url = EU_ENDPOINT if account.credentials.get("isEuRegion") else None
     client = open_client(account, context, auth=("api", key), base_url=base_url)
     return MailgunAdapter(domain, sender_of(account.options), client)
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Mailgun provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

@@ -6,7 +6,6 @@ https://documentation.mailgun.com/docs/mailgun/api-reference/api-overview (statu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from messaging.outcome import Action, Outcome
+from workers.providers.answers import by_status, json_object, retry_after_s
 
 CODES: Mapping[int, tuple[Action, str]] = {
     400: (Action.REJECT_MESSAGE, "the request is refused"),
@@ -56,18 +56,11 @@ def classify(status: int, body: bytes, headers: Mapping[str, str], now: datetime
         if status == its_status and words in lowered.replace("'", ""):
             return Outcome(its_action, code=str(status), reason=_reason(its_meaning, said))
     if httpx.codes.is_success(status):
-        message_id = _object(body).get("id")
+        message_id = json_object(body).get("id")
         if isinstance(message_id, str) and message_id:
             return Outcome(Action.ACCEPTED, provider_message_id=message_id)
         return Outcome(Action.AMBIGUOUS_RETRY, str(status), "a positive answer without a message id", outage=True)
-    if status in CODES:
-        action, meaning = CODES[status]
-    elif httpx.codes.is_server_error(status):
-        action, meaning = Action.AMBIGUOUS_RETRY, "Mailgun may or may not have taken the message"
-    elif not httpx.codes.is_client_error(status):
-        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
-    else:
-        action, meaning = Action.REJECT_MESSAGE, "refused"
+    action, meaning = CODES.get(status) or by_status(status, "Mailgun")
     return Outcome(
         action,
         code=str(status),
@@ -84,18 +77,10 @@ def blames_a_recipient(status: int, body: bytes) -> bool:
 
 def words_of(body: bytes) -> str:
     """What an answer says: its `message`, or a body that is a text; without addresses."""
-    said = str(_object(body).get("message") or "")
+    said = str(json_object(body).get("message") or "")
     if not said and not body.lstrip().startswith((b"{", b"<")):
         said = body[:1000].decode("utf-8", "replace").strip().strip('"')
     return _ADDRESS.sub("<address>", said)
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _reason(meaning: str, said: str) -> str:
@@ -108,10 +93,10 @@ def _delay_s(said: str, headers: Mapping[str, str], now: datetime) -> float | No
     if seconds is not None:
         return float(seconds[1])
     date = _AFTER_DATE.search(said)
+    if date is None:
+        return retry_after_s(headers)
     try:
-        if date is not None:
-            at = parsedate_to_datetime(date[1])
-            return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
+        at = parsedate_to_datetime(date[1])
+    except ValueError:
         return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from messaging.outcome import Action, Outcome
 from messaging.receipt import (
@@ -26,7 +25,9 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
+from workers.providers.answers import json_object, object_at
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import is_same, unix_time
 from workers.providers.smtp_replies import ENHANCED, Stage, classify, scrub
 
 EVENTS: Mapping[str, tuple[Event, Action, str]] = {
@@ -63,9 +64,9 @@ async def read_receipts(
     key = str(account.credentials.get("webhookKey") or "")
     if not key:
         raise ReceiptKeyMissingError("set the account's webhookKey: the HTTP webhook signing key of Mailgun's settings")
-    document = _object(inbound.body)
-    token = _verified(_mapping(document, "signature"), key, inbound.received_at)
-    event = _mapping(document, "event-data")
+    document = json_object(inbound.body)
+    token = _verified(object_at(document, "signature"), key, inbound.received_at)
+    event = object_at(document, "event-data")
     if not isinstance(event.get("event"), str):
         raise UnreadableReceiptError("a signed request of Mailgun's without an event")
     return receipts_of(event, token)
@@ -77,15 +78,15 @@ def receipts_of(event: Mapping[str, object], token: str) -> Sequence[Receipt]:
     if found is None:
         return ()
     kind, outcome = found
-    variables = _mapping(event, "user-variables")
-    message_id = _mapping(_mapping(event, "message"), "headers").get("message-id")
+    variables = object_at(event, "user-variables")
+    message_id = object_at(object_at(event, "message"), "headers").get("message-id")
     receipt = Receipt(
         event=kind,
         once=token,
         key=_event_id(event) or token,
         tag=str(variables["delivery"]) if variables.get("delivery") else None,
         provider_message_id=f"<{str(message_id).strip('<>')}>" if message_id else None,
-        at=_time(event.get("timestamp")),
+        at=unix_time(event.get("timestamp")),
         action=outcome.action,
         code=outcome.code,
         reason=outcome.reason,
@@ -107,12 +108,12 @@ def classify_event(event: Mapping[str, object]) -> tuple[Event, Outcome] | None:
     if name in EVENTS:
         kind, action, meaning = EVENTS[name]
         good = kind in {Event.ACCEPTED, Event.DELIVERED, Event.OPENED, Event.CLICKED}
-        said = scrub(str(_mapping(event, "reject").get("reason") or ""))
+        said = scrub(str(object_at(event, "reject").get("reason") or ""))
         reason = f"{meaning}: {said}" if said else meaning
         return kind, Outcome(action, code="" if good else name, reason=reason)
     if name != "failed":
         return None
-    status = _mapping(event, "delivery-status")
+    status = object_at(event, "delivery-status")
     reason = str(event.get("reason") or "")
     said = scrub(str(status.get("message") or status.get("description") or ""))
     code = " ".join(str(part) for part in (status.get("code"), status.get("enhanced-code")) if part) or reason
@@ -156,26 +157,13 @@ def _verified(signature: Mapping[str, object], key: str, received_at: datetime) 
     timestamp, token = str(signature.get("timestamp") or ""), str(signature.get("token") or "")
     expected = hmac.new(key.encode(), f"{timestamp}{token}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
     given = [str(signature.get(name) or "") for name in ("signature", "parent-signature")]
-    holds = [hmac.compare_digest(each.encode("utf-8", "replace"), expected.encode()) for each in given]
+    holds = [is_same(each, expected) for each in given]
     if not token or not any(holds):
         raise ForgedReceiptError("the signature is missing or made with another key than webhookKey")
-    at = _time(timestamp)
+    at = unix_time(timestamp)
     if at is None or abs(received_at - at) > OLDEST:
         raise ForgedReceiptError("the signature is out of date: it is told again, or a clock is wrong")
     return token
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _mapping(values: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = values.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _number(value: object) -> int:
@@ -183,11 +171,3 @@ def _number(value: object) -> int:
         return int(str(value))
     except ValueError:
         return 0
-
-
-def _time(value: object) -> datetime | None:
-    """The time of epoch seconds."""
-    try:
-        return datetime.fromtimestamp(float(str(value)), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -11,22 +11,28 @@ Sources: https://docs.msg91.com/sms/send-sms, https://msg91.com/help/api.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
+from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
+from workers.providers.answers import delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.halving import send_halving
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import lost, open_client, required_text
 from workers.providers.msg91_receipts import read_receipts as read_receipts  # noqa: PLC0414  found here by name
+from workers.providers.sms import (
+    SmsAdapter,
+    check_length,
+    check_letters,
+    is_number,
+    not_a_number,
+    text_of,
+    without_numbers,
+)
 
 TEXT_LIMIT = 1600
 """Characters: about ten parts. Templates have limits of their own, which the answer tells."""
@@ -74,9 +80,8 @@ _SAYS: Sequence[tuple[re.Pattern[str], Action, str]] = (
 """By the words of a refusal without a code we know."""
 
 _PATH = "/api/v5/flow"
-_PHONE = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _TITLE = "MSG91"
+_NO_NUMBER = not_a_number("202", "+15005550006")
 
 
 @dataclass(frozen=True)
@@ -95,68 +100,28 @@ class Prepared:
     variables: Mapping[str, str]
 
 
-class Msg91Adapter:
+class Msg91Adapter(SmsAdapter[Msg91Settings, Prepared]):
     """One MSG91 account."""
 
-    def __init__(self, settings: Msg91Settings, client: httpx.AsyncClient) -> None:
-        self._settings = settings
-        self._client = client
-        self._in_flight = InFlight()
+    title = _TITLE
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The template's variables; raises `ContentError` when the text is empty or too long.
 
         MSG91 takes no time at which a message expires.
         """
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"MSG91 can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "102")
-        if len(sms.content) > TEXT_LIMIT:
-            raise ContentError(f"the text has {len(sms.content)} characters; MSG91 takes {TEXT_LIMIT}", "310")
-        try:
-            sms.content.encode()
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        return Prepared({"message": sms.content, "VAR1": sms.content})
-
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request, or more where a number occurs twice or a number is refused."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await self._send(cast("Prepared", prepared), recipients)
-
-    async def check(self) -> Outcome:
-        """Ask for a message to nobody: the refusal tells whether the auth key, this address and the template are good.
-
-        The balance can be asked for with the auth key in the address only, where logs would keep it.
-        """
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._post([])
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        outcome = classify(response.status_code, response.content, response.headers)
-        if outcome.action in {Action.REJECT_MESSAGE, Action.DISABLE_TARGET, Action.ACCEPTED}:
-            return Outcome(Action.ACCEPTED, reason="MSG91 takes the auth key")
-        return outcome
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
+        text = text_of(outgoing, _TITLE, empty="102")
+        check_length(text, TEXT_LIMIT, _TITLE, "310")
+        check_letters(text)
+        return Prepared({"message": text, "VAR1": text})
 
     async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request, or more where a number occurs twice or a number is refused."""
         outcomes: dict[int, Outcome] = {}
         rounds: list[dict[str, int]] = []
         for place, recipient in enumerate(recipients):
-            if not _PHONE.match(recipient.address):
-                reason = "not a number in E.164, such as +15005550006"
-                outcomes[place] = Outcome(Action.DISABLE_TARGET, "202", reason)
+            if not is_number(recipient.address):
+                outcomes[place] = _NO_NUMBER
                 continue
             free = next((each for each in rounds if recipient.address not in each), None)
             if free is None:  # a number may occur once in a request
@@ -182,6 +147,17 @@ class Msg91Adapter:
             return lost(error, _TITLE)
         return classify(response.status_code, response.content, response.headers)
 
+    async def _check(self) -> Outcome:
+        """Ask for a message to nobody: the refusal tells whether the auth key, this address and the template are good.
+
+        The balance can be asked for with the auth key in the address only, where logs would keep it.
+        """
+        response = await self._post([])
+        outcome = classify(response.status_code, response.content, response.headers)
+        if outcome.action in {Action.REJECT_MESSAGE, Action.DISABLE_TARGET, Action.ACCEPTED}:
+            return Outcome(Action.ACCEPTED, reason="MSG91 takes the auth key")
+        return outcome
+
     async def _post(self, entries: Sequence[Mapping[str, str]]) -> httpx.Response:
         body = {
             "template_id": self._settings.template_id,
@@ -194,7 +170,7 @@ class Msg91Adapter:
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What an answer means for every recipient of the request."""
-    document = _object(body)
+    document = json_object(body)
     kind, said = document.get("type"), str(document.get("message") or document.get("msg") or "")
     if httpx.codes.is_success(status) and kind == "success" and said:
         return Outcome(Action.ACCEPTED, provider_message_id=said)
@@ -205,9 +181,8 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     action, meaning = _meaning(status, code, said)
     if action is Action.ACCEPTED:
         return Outcome(action)
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
     outage = httpx.codes.is_server_error(status)
-    return Outcome(action, code=code or str(status), reason=meaning, retry_after_s=delay_s, outage=outage)
+    return Outcome(action, code or str(status), meaning, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def _meaning(status: int, code: str, said: str) -> tuple[Action, str]:
@@ -223,39 +198,17 @@ def _meaning(status: int, code: str, said: str) -> tuple[Action, str]:
     for words, action, meaning in _SAYS:
         if words.search(lower):
             return action, meaning
-    safe = _DIGITS.sub("<number>", said)[:200]
+    safe = without_numbers(said)
     return Action.REJECT_MESSAGE, f"refused: {safe}" if safe else "refused"
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
 
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an MSG91 account; raises `SettingsError` naming what is missing."""
     settings = Msg91Settings(
-        auth_key=_text(account.credentials, "authKey"),
-        template_id=_text(account.credentials, "templateId"),
-        sender_id=_text(account.credentials, "senderId"),
+        auth_key=required_text(account.credentials, "authKey", _TITLE),
+        template_id=required_text(account.credentials, "templateId", _TITLE),
+        sender_id=required_text(account.credentials, "senderId", _TITLE),
     )
     if not re.fullmatch(r"[!-~]+", settings.auth_key):
         raise SettingsError("The MSG91 provider's authKey holds blanks or other letters: copy it anew.")
     return Msg91Adapter(settings, open_client(account, context, headers={"authkey": settings.auth_key}))
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The MSG91 provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

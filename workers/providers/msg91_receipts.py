@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from messaging.outcome import Action, Outcome
 from messaging.receipt import Event, Receipt, UnreadableReceiptError
+from workers.providers.receipt_parts import iso_time, json_of, with_failure
 
 if TYPE_CHECKING:
     from messaging.receipt import Inbound
@@ -33,7 +33,6 @@ STATUSES: Mapping[str, tuple[Event, Action, str]] = {
 """By `status` of a report."""
 
 _WORD = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
-_FIRST_YEAR = 2000
 _UNLISTED = (Event.ACCEPTED, Action.NONE, "a status MSG91's page doesn't list")
 _INDIA = timezone(timedelta(hours=5, minutes=30))
 """Reports have local times without a zone; MSG91's page does not name it."""
@@ -46,9 +45,7 @@ async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Seq
         if _tag(report) is None:
             continue
         receipt = _receipt(request, report)
-        if receipt.event is Event.UNSUBSCRIBED:
-            found.append(replace(receipt, event=Event.REJECTED, action=Action.NONE))
-        found.append(receipt)
+        found += with_failure(receipt) if receipt.event is Event.UNSUBSCRIBED else [receipt]
     return found
 
 
@@ -72,10 +69,7 @@ def _document(inbound: Inbound) -> object:
 def _reports(document: object) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Request id and report of each message: below `report` of a request, or the request itself (version 3)."""
     if isinstance(document, dict) and isinstance(document.get("data"), str):
-        try:
-            document = json.loads(document["data"])
-        except (ValueError, RecursionError):
-            raise UnreadableReceiptError("the report's `data` is no JSON") from None
+        document = json_of(document["data"], "the report's `data` is no JSON")
     requests = document if isinstance(document, list) else [document]
     for request in requests:
         if not isinstance(request, dict):
@@ -98,7 +92,7 @@ def _receipt(request: str, report: Mapping[str, object]) -> Receipt:
         key=f"{request}:{tag}:{status}",
         tag=tag,
         provider_message_id=request or None,
-        at=_time(str(report.get("date") or "")),
+        at=iso_time(report.get("date"), _INDIA),
         action=action if action is Action.SUPPRESS_TARGET else Action.NONE,
         code="" if event is Event.DELIVERED else status,
         reason=meaning,
@@ -109,13 +103,3 @@ def _tag(report: Mapping[str, object]) -> str | None:
     """The CRQID of the request's entry; it is "0" where there was none."""
     tag = str(report.get("CRQID") or "")
     return tag if tag not in {"", "0"} else None
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if at.year < _FIRST_YEAR:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=_INDIA)

@@ -7,25 +7,22 @@ Source: https://www.plivo.com/docs/messaging/api/message/send-a-message/
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import cast
-from urllib.parse import quote, urlencode, urlsplit
+from datetime import datetime
+from urllib.parse import quote
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
+from messaging.errors import ContentError
 from messaging.outcome import Action, Outcome
 from messaging.sms_segments import Encoding, segments
+from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import open_client, required_text
 from workers.providers.plivo_receipts import read_receipts as read_receipts  # noqa: PLC0414  part of this module
+from workers.providers.sms import OneByOne, check_letters, not_a_number, tagged, text_of, without_numbers
 
 TEXT_LIMITS: Mapping[Encoding, int] = {Encoding.GSM_7: 1600, Encoding.UCS_2: 737}
 """Characters: https://www.plivo.com/docs/messaging/api/message/send-a-message/"""
@@ -45,8 +42,6 @@ CODES: Mapping[int, tuple[Action, str]] = {
 }
 """By HTTP status. Plivo lists no codes for errors of a request; what is wrong is told in words."""
 
-_PHONE = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _ABOUT_TO = re.compile(r"\b(dst|destination)\b", re.IGNORECASE)
 _ABOUT_FROM = re.compile(r"\b(src|source|sender)\b", re.IGNORECASE)
 _NOT_VALID = re.compile(r"\b(invalid|not (a )?valid|incorrect)\b", re.IGNORECASE)
@@ -75,90 +70,49 @@ class Prepared:
     expires_at: datetime
 
 
-class PlivoAdapter:
+class PlivoAdapter(OneByOne[PlivoSettings, Prepared]):
     """One Plivo account."""
 
-    def __init__(
-        self,
-        settings: PlivoSettings,
-        client: httpx.AsyncClient,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._now = now
-        self._in_flight = InFlight()
-        self._path = f"/v1/Account/{quote(settings.auth_id, safe='')}/"
+    title = _TITLE
+    no_number = not_a_number("50", "+14155550100")
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The text; raises `ContentError` when it is empty or too long."""
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"Plivo can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "400")
-        try:
-            sms.content.encode()
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        limit = TEXT_LIMITS[segments(sms.content).encoding]
-        if len(sms.content) > limit:
-            raise ContentError(f"the text has {len(sms.content)} characters; Plivo takes {limit} of this kind", "110")
-        return Prepared(sms.content, outgoing.expires_at)
+        text = text_of(outgoing, _TITLE, empty="400")
+        check_letters(text)
+        limit = TEXT_LIMITS[segments(text).encoding]
+        if len(text) > limit:
+            raise ContentError(f"the text has {len(text)} characters; Plivo takes {limit} of this kind", "110")
+        return Prepared(text, outgoing.expires_at)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request per recipient, side by side."""
-        message = cast("Prepared", prepared)
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
-
-    async def check(self) -> Outcome:
-        """Ask for the account's name and credit."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get(self._path)
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        return classify_account(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
-    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
-        if not _PHONE.match(recipient.address):
-            return Outcome(Action.DISABLE_TARGET, "50", "not a number in E.164, such as +14155550100")
-        left_s = int((message.expires_at - self._now()).total_seconds())
+    def _request(self, message: Prepared, recipient: Recipient) -> httpx.Request:
         fields: dict[str, object] = {
             "src": self._settings.sender,
             "dst": recipient.address,
             "text": message.text,
             "type": "sms",
-            "message_expiry": min(max(left_s, EXPIRY_S[0]), EXPIRY_S[1]),
+            "message_expiry": self._left(message.expires_at, EXPIRY_S),
         }
         if self._settings.callback:
             fields |= {"url": tagged(self._settings.callback, recipient.tag), "method": "POST"}
-        try:
-            response = await self._client.post(f"{self._path}Message/", json=fields)
-        except httpx.HTTPError as error:
-            return lost(error, _TITLE)
+        return self._client.build_request("POST", f"{self._path}Message/", json=fields)
+
+    def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)
 
+    async def _check(self) -> Outcome:
+        """The account's name and credit."""
+        response = await self._client.get(self._path)
+        return classify_account(response.status_code, response.content, response.headers)
 
-def tagged(address: str, tag: str) -> str:
-    """The callback address with the delivery's tag, which Plivo hands back with every callback."""
-    return f"{address}{'&' if urlsplit(address).query else '?'}{urlencode({'delivery': tag})}"
+    @property
+    def _path(self) -> str:
+        return f"/v1/Account/{quote(self._settings.auth_id, safe='')}/"
 
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What an answer to a request with one recipient means."""
-    document = _object(body)
+    document = json_object(body)
     if not httpx.codes.is_success(status):
         return _refusal(status, document, headers)
     identities = document.get("message_uuid")
@@ -171,7 +125,7 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
 
 def classify_account(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What the answer to a question for the account means."""
-    document = _object(body)
+    document = json_object(body)
     if not httpx.codes.is_success(status):
         return _refusal(status, document, headers)
     if "cash_credits" not in document:
@@ -181,55 +135,25 @@ def classify_account(status: int, body: bytes, headers: Mapping[str, str]) -> Ou
 
 def _refusal(status: int, document: Mapping[str, object], headers: Mapping[str, str]) -> Outcome:
     error = document.get("error")
-    said = _DIGITS.sub("<number>", error)[:200] if isinstance(error, str) else ""
-    outage = httpx.codes.is_server_error(status)
+    said = without_numbers(error) if isinstance(error, str) else ""
     if httpx.codes.is_client_error(status) and _NO_CREDIT in said.lower():
         return Outcome(Action.QUOTA, str(status), CODES[402][1])
     if status == _BAD_REQUEST and _ABOUT_FROM.search(said) and not _ABOUT_TO.search(said):
         return Outcome(Action.STOP_PROVIDER, f"{status} src", f"the sender is refused, correct from: {said}")
     if status == _BAD_REQUEST and _ABOUT_TO.search(said) and _NOT_VALID.search(said) and not _ABOUT_FROM.search(said):
         return Outcome(Action.DISABLE_TARGET, f"{status} dst", f"the number is refused: {said}")
-    if status in CODES:
-        action, meaning = CODES[status]
-    elif outage:
-        action, meaning = Action.AMBIGUOUS_RETRY, "Plivo may or may not have taken the message"
-    elif httpx.codes.is_client_error(status):
-        action, meaning = Action.REJECT_MESSAGE, "refused"
-    else:
-        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
+    action, meaning = CODES.get(status) or by_status(status, _TITLE)
     reason = f"{meaning}: {said}" if said and action is Action.REJECT_MESSAGE else meaning
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
-    return Outcome(action, str(status), reason, retry_after_s=delay_s, outage=outage)
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
+    outage = httpx.codes.is_server_error(status)
+    return Outcome(action, str(status), reason, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of a Plivo account; raises `SettingsError` naming what is missing."""
     settings = PlivoSettings(
-        auth_id=_text(account.credentials, "authId"),
-        auth_token=_text(account.credentials, "authToken"),
-        sender=_text(account.options, "from"),
+        auth_id=required_text(account.credentials, "authId", _TITLE),
+        auth_token=required_text(account.credentials, "authToken", _TITLE),
+        sender=required_text(account.options, "from", _TITLE),
         callback=context.receipts_url or "",
     )
     return PlivoAdapter(settings, open_client(account, context, auth=(settings.auth_id, settings.auth_token)))
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Plivo provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

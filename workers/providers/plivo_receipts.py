@@ -25,6 +25,8 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import is_same, what_follows, with_failure
+from workers.providers.sms_words import choice_in
 
 ERRORS: Mapping[str, tuple[Action, str]] = {
     "10": (Action.REJECT_MESSAGE, "the carrier refused the message as not valid"),
@@ -47,7 +49,6 @@ ERRORS: Mapping[str, tuple[Action, str]] = {
 }
 """By ErrorCode of a callback: https://plivo.com/docs/messaging/troubleshooting/error-codes"""
 
-_FOLLOWS = frozenset({Action.DISABLE_TARGET, Action.SUPPRESS_TARGET, Action.STOP_PROVIDER, Action.QUOTA})
 _EVENTS: Mapping[str, Event] = {
     "queued": Event.ACCEPTED,
     "sent": Event.ACCEPTED,
@@ -55,8 +56,6 @@ _EVENTS: Mapping[str, Event] = {
     "read": Event.OPENED,
 }
 _FAILED = frozenset({"failed", "undelivered", "rejected"})
-_STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
-_START = frozenset({"START", "UNSTOP"})
 
 
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:
@@ -77,7 +76,7 @@ async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Seq
     if "Status" in fields:
         return _status(fields, dict(query).get("delivery"))
     if "From" in fields and "Text" in fields:
-        return _message(fields)
+        return choice_in(fields["Text"], sender=fields["From"], message=fields.get("MessageUUID", ""))
     raise UnreadableReceiptError("neither a status callback (Status) nor a message (From and Text)")
 
 
@@ -119,8 +118,7 @@ def _check(inbound: Inbound, form: Sequence[tuple[str, str]], token: str) -> Non
     else:
         given = inbound.headers.get("x-plivo-signature-v2", "")
         expected = sign_v2(inbound.url, inbound.headers.get("x-plivo-signature-v2-nonce", ""), token)
-    candidates = [candidate.strip().encode(errors="replace") for candidate in given.split(",")]
-    if not any([hmac.compare_digest(candidate, expected.encode()) for candidate in candidates]):  # noqa: C419  all of them, in any case
+    if not any([is_same(candidate.strip(), expected) for candidate in given.split(",")]):  # noqa: C419  all of them, in any case
         raise ForgedReceiptError("the signature is missing or wrong: check authToken and the address Plivo calls")
 
 
@@ -141,10 +139,10 @@ def _status(fields: Mapping[str, str], tag: str | None) -> Sequence[Receipt]:
             reason=outcome.reason,
         )
 
-    follows = outcome.action if outcome.action in _FOLLOWS else Action.NONE
+    follows = what_follows(outcome.action)
     match outcome.action:
-        case Action.SUPPRESS_TARGET:  # that it did not arrive, and why
-            return [told(Event.REJECTED, Action.NONE), told(Event.UNSUBSCRIBED, follows)]
+        case Action.SUPPRESS_TARGET:
+            return with_failure(told(Event.UNSUBSCRIBED, follows))
         case Action.DISABLE_TARGET:
             return [told(Event.BOUNCED_HARD, follows)]
         case Action.REJECT_MESSAGE | Action.STOP_PROVIDER | Action.QUOTA:
@@ -153,27 +151,6 @@ def _status(fields: Mapping[str, str], tag: str | None) -> Sequence[Receipt]:
             return [told(Event.BOUNCED_SOFT, follows)]
         case _:
             return [told(_EVENTS[status], follows)] if status in _EVENTS else []
-
-
-def _message(fields: Mapping[str, str]) -> Sequence[Receipt]:
-    words = fields["Text"].upper().split()
-    word = words[0] if len(words) == 1 else ""
-    if word not in _STOP | _START:
-        return []
-    number = fields["From"].removeprefix("+")
-    if not (number.isascii() and number.isdecimal()):
-        raise UnreadableReceiptError("an opt-out from what is no number")
-    stops = word in _STOP
-    return [
-        Receipt(
-            event=Event.UNSUBSCRIBED if stops else Event.RESUBSCRIBED,
-            key=f"{fields.get('MessageUUID', '')}:{word}",
-            address=f"+{number}",
-            action=Action.SUPPRESS_TARGET if stops else Action.UNSUPPRESS_TARGET,
-            code=word,
-            reason="opted out by message" if stops else "opted in by message",
-        )
-    ]
 
 
 def _without_query(url: str) -> str:

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from mimetypes import MimeTypes
-from typing import cast
 
 import httpx
 
@@ -32,7 +31,7 @@ from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.halving import send_halving
 from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mime import (
     RESERVED,
     Mailbox,
@@ -88,15 +87,16 @@ class _Entry:
     body: bytes
 
 
-class ResendAdapter:
+class ResendAdapter(Http1Adapter[Prepared]):
     """One Resend account."""
 
+    title = _TITLE
+
     def __init__(self, sender: Sender, client: httpx.AsyncClient, *, concurrency: int = 1) -> None:
+        super().__init__(client)
         self._sender = sender
         self._from = sender_text(sender)
-        self._client = client
         self._slots = asyncio.Semaphore(max(1, concurrency))
-        self._in_flight = InFlight()
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """What all recipients share; raises `ContentError` naming what can't be sent."""
@@ -116,34 +116,8 @@ class ResendAdapter:
             raise ContentError(f"the message takes {size} bytes; Resend takes 40 MB with attachments", "413")
         return Prepared(outgoing.message_id, shared, headers, size, bool(email.attachments))
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request; one for each recipient where there are attachments."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await self._send(cast("Prepared", prepared), recipients)
-
-    async def check(self) -> Outcome:
-        """The state of the sender's domain; a key that may only send may not ask, which proves it as well."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get("/domains")
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        if problem_of(response.content).name == "restricted_api_key":
-            return Outcome(Action.ACCEPTED, reason="the key may send, and nothing else")
-        if response.is_success:
-            return _state(response, self._sender.mailbox.domain)
-        return classify(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
     async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request; one for each recipient where there are attachments."""
         outcomes: dict[int, Outcome] = {}
         entries: list[_Entry] = []
         for place, recipient in enumerate(recipients):
@@ -163,6 +137,15 @@ class ResendAdapter:
                 found += await send_halving(request, lambda part: self._post_batch(message, part))
         outcomes.update((entry.place, outcome) for entry, outcome in zip(entries, found, strict=True))
         return [outcomes[place] for place in range(len(recipients))]
+
+    async def _check(self) -> Outcome:
+        """The state of the sender's domain; a key that may only send may not ask, which proves it as well."""
+        response = await self._client.get("/domains")
+        if problem_of(response.content).name == "restricted_api_key":
+            return Outcome(Action.ACCEPTED, reason="the key may send, and nothing else")
+        if response.is_success:
+            return _state(response, self._sender.mailbox.domain)
+        return classify(response.status_code, response.content, response.headers)
 
     async def _send_alone(self, message: Prepared, entries: Sequence[_Entry]) -> list[Outcome]:
         """Each in a request of its own, side by side; once one is throttled the rest wait with it."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from messaging.outcome import Action, Outcome
+from workers.providers.answers import by_status
 
 CODES: Mapping[str, tuple[Action, str]] = {
     "application_error": (Action.RETRY, "internal error at Resend"),
@@ -128,13 +129,7 @@ def _meaning(status: int, problem: Problem) -> tuple[Action, str]:
         return CODES["invalid_from_address"]
     if status == _FORBIDDEN and problem.name == "validation_error":  # test mode, or a domain that is not verified
         return _BY_STATUS[_FORBIDDEN]
-    if found := CODES.get(problem.name, _BY_STATUS.get(status)):
-        return found
-    if httpx.codes.is_server_error(status):
-        return Action.AMBIGUOUS_RETRY, "Resend may or may not have taken the message"
-    if httpx.codes.is_client_error(status):
-        return Action.REJECT_MESSAGE, "refused"
-    return Action.STOP_PROVIDER, "redirected: check the endpoint"
+    return CODES.get(problem.name) or _BY_STATUS.get(status) or by_status(status, "Resend")
 
 
 def _accepted(created: object, status: int) -> Outcome:

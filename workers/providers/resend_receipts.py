@@ -10,7 +10,7 @@ import hmac
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from messaging.outcome import Action, Outcome
 from messaging.receipt import (
@@ -21,7 +21,9 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
+from workers.providers.answers import object_at
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import is_same, iso_time, unix_time
 from workers.providers.resend_codes import scrub
 
 EVENTS: Mapping[str, tuple[Event, Action, str]] = {
@@ -82,7 +84,7 @@ async def read_receipts(
             key=event_id,
             tag=_tag(data.get("tags")),
             provider_message_id=str(email_id) if email_id else None,
-            at=_time(created_at),
+            at=iso_time(created_at),
             action=outcome.action,
             code=outcome.code,
             reason=outcome.reason,
@@ -97,18 +99,18 @@ def classify_event(kind: str, data: Mapping[str, object]) -> tuple[Event, Outcom
         code = kind if event in {Event.DEFERRED, Event.COMPLAINED} else ""
         return event, Outcome(action, code=code, reason=meaning)
     if kind == "email.bounced":
-        bounce = _mapping(data, "bounce")
+        bounce = object_at(data, "bounce")
         by_type, sub_type = str(bounce.get("type") or ""), str(bounce.get("subType") or "")
         event, action, meaning = BOUNCES.get(by_type, BOUNCES["Undetermined"])
         said, code = _said(bounce), f"{by_type} {sub_type}".strip()
     elif kind == "email.suppressed":
-        suppressed = _mapping(data, "suppressed")
+        suppressed = object_at(data, "suppressed")
         code = str(suppressed.get("reason") or "")
         unknown = (Event.REJECTED, Action.NONE, "not sent: on Resend's suppression list")
         event, action, meaning = SUPPRESSIONS.get(code, unknown)
         said = _said(suppressed)
     elif kind == "email.failed":
-        code = said = scrub(str(_mapping(data, "failed").get("reason") or ""))
+        code = said = scrub(str(object_at(data, "failed").get("reason") or ""))
         event, action, meaning = FAILURES.get(code, (Event.REJECTED, Action.REJECT_MESSAGE, "not sent by Resend"))
     else:
         return None
@@ -136,25 +138,19 @@ def _verified(inbound: Inbound, key: bytes) -> str:
         for name in ("id", "timestamp", "signature")
     )
     signed = f"{event_id}.{timestamp}.".encode("utf-8", "replace") + inbound.body
-    expected = b64encode(hmac.digest(key, signed, "sha256"))
+    expected = b64encode(hmac.digest(key, signed, "sha256")).decode()
     holds = False
     for each in signatures.split():  # several while a key is being replaced
         version, _, signature = each.partition(",")
-        holds |= version == _VERSION and hmac.compare_digest(signature.encode("utf-8", "replace"), expected)
+        holds |= version == _VERSION and is_same(signature, expected)
     if not holds or not event_id:
         raise ForgedReceiptError("the signature is missing or made with another key than webhookKey")
-    try:
-        age = abs(inbound.received_at - datetime.fromtimestamp(int(timestamp), UTC))
-    except (ValueError, OverflowError, OSError):
-        raise ForgedReceiptError("the signature has no time") from None
-    if age > TOLERANCE:
+    at = unix_time(timestamp)
+    if at is None:
+        raise ForgedReceiptError("the signature has no time")
+    if abs(inbound.received_at - at) > TOLERANCE:
         raise ForgedReceiptError("the signature is over five minutes old: it is told again, or a clock is wrong")
     return event_id
-
-
-def _mapping(values: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = values.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _said(details: Mapping[str, object]) -> str:
@@ -170,12 +166,3 @@ def _tag(tags: object) -> str | None:
         tags = {str(each.get("name")): each.get("value") for each in tags if isinstance(each, dict)}
     tag = tags.get("delivery") if isinstance(tags, dict) else None
     return str(tag) if tag else None
-
-
-def _time(value: object) -> datetime | None:
-    """The time of an ISO text."""
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -23,7 +23,7 @@ from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mime import (
     RESERVED,
     Mailbox,
@@ -92,14 +92,15 @@ class Prepared:
     """Headers the message has of its own."""
 
 
-class SendgridAdapter:
+class SendgridAdapter(Http1Adapter[Prepared]):
     """One SendGrid account."""
 
+    title = _TITLE
+
     def __init__(self, sender: Sender, client: httpx.AsyncClient, *, now_s: Callable[[], float] = time.time) -> None:
+        super().__init__(client)
         self._sender = sender
-        self._client = client
         self._now_s = now_s
-        self._in_flight = InFlight()
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """What all recipients share, as JSON; raises `ContentError` naming what can't be sent."""
@@ -108,30 +109,8 @@ class SendgridAdapter:
             raise ContentError(f"the message takes {len(shared)} bytes; SendGrid takes 30 MB with attachments", "413")
         return Prepared(shared[1:], tuple(cast("Email", outgoing.content).headers))
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request, or a few where an address occurs twice or SendGrid refuses single recipients."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await self._send(cast("Prepared", prepared), recipients)
-
-    async def check(self) -> Outcome:
-        """What the key may do, by its scopes."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get(_SCOPES_PATH)
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        return classify_scopes(response.status_code, response.content, response.headers, self._now_s())
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
     async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+        """One request, or a few where an address occurs twice or SendGrid refuses single recipients."""
         outcomes: dict[int, Outcome] = {}
         waiting: list[tuple[int, bytes, str]] = []
         for index, recipient in enumerate(recipients):
@@ -155,6 +134,11 @@ class SendgridAdapter:
             outcomes.update(await self._send_unique(message.shared, request))
             waiting = again
         return [outcomes[index] for index in range(len(recipients))]
+
+    async def _check(self) -> Outcome:
+        """What the key may do, by its scopes."""
+        response = await self._client.get(_SCOPES_PATH)
+        return classify_scopes(response.status_code, response.content, response.headers, self._now_s())
 
     async def _send_unique(self, shared: bytes, request: list[tuple[int, bytes]]) -> dict[int, Outcome]:
         outcomes: dict[int, Outcome] = {}

@@ -6,11 +6,10 @@ https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-star
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -26,6 +25,7 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import json_of, unix_time
 
 TOLERANCE = timedelta(days=1)
 """How far a signature's time may be from now. SendGrid prescribes none and repeats a request for up to a day."""
@@ -79,10 +79,7 @@ _LONGEST_REASON = 200
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:  # noqa: ARG001  signed
     """The receipts of one request to the event webhook, whose signature is checked with `webhookKey`."""
     _verify(inbound, str(account.credentials.get("webhookKey") or ""))
-    try:
-        events = json.loads(inbound.body)
-    except (ValueError, RecursionError):
-        raise UnreadableReceiptError("SendGrid's request is signed and no JSON: it changes nothing.") from None
+    events = json_of(inbound.body, "SendGrid's request is signed and no JSON: it changes nothing.")
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise UnreadableReceiptError("SendGrid's request is signed and no list of events: it changes nothing.")
     return [receipt for event in events for receipt in _receipts(event)]
@@ -158,7 +155,7 @@ def _receipts(event: Mapping[str, object]) -> Iterator[Receipt]:
             tag=tag,
             provider_message_id=None if tag is None else _message_id(event.get("sg_message_id")),
             address=_address(event.get("email")) if tag is None else None,
-            at=_time(event.get("timestamp")),
+            at=unix_time(event.get("timestamp")),
             action=action,
             code="" if what in _GOOD_NEWS else _words(outcome.code)[:100],
             reason="" if what is Event.DELIVERED else reason,
@@ -189,12 +186,3 @@ def _message_id(given: object) -> str | None:
 
 def _address(given: object) -> str | None:
     return given if isinstance(given, str) and given.isprintable() and given else None
-
-
-def _time(seconds: object) -> datetime | None:
-    if not isinstance(seconds, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
 
 import httpx
 
@@ -24,7 +23,7 @@ from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mime import Mailbox, Sender, Template, date_source, mailbox, render, sender_of
 from workers.providers.ses_codes import classify
 from workers.providers.ses_receipts import read_receipts as read_receipts  # noqa: PLC0414  handed on to who reads receipts by module
@@ -55,8 +54,10 @@ class Prepared:
     template: Template
 
 
-class SesAdapter:
+class SesAdapter(Http1Adapter[Prepared]):
     """One AWS account in one region."""
+
+    title = _TITLE
 
     def __init__(
         self,
@@ -67,13 +68,12 @@ class SesAdapter:
         configuration_set: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(client)
         self._sender = sender
         self._key = key
-        self._client = client
         self._configuration_set = configuration_set
         self._now = now
         self._date = date_source(now)
-        self._in_flight = InFlight()
         self._big = asyncio.Semaphore(_BIG_AT_ONCE)
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
@@ -88,31 +88,16 @@ class SesAdapter:
             raise ContentError(f"the message takes {size} bytes in base64; SES takes 40 MB", "too_big")
         return Prepared(template)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+    async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One request per recipient, side by side."""
-        message = cast("Prepared", prepared).template
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+        return await asyncio.gather(*(self._send_one(message.template, recipient) for recipient in recipients))
 
-    async def check(self) -> Outcome:
+    async def _check(self) -> Outcome:
         """GetAccount: the quota, what is left of it, and whether the account may send to everybody."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._call("GET", _ACCOUNT)
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
+        response = await self._call("GET", _ACCOUNT)
         if response.status_code == httpx.codes.OK:
             return _account_of(response.content, self._key.region)
         return classify(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
 
     async def _send_one(self, template: Template, recipient: Recipient) -> Outcome:
         try:

@@ -8,13 +8,13 @@ https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-conten
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
 import httpx
 
 from messaging.outcome import Action, Outcome
+from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.smtp_replies import scrub
 
 _KEY_REFUSED = (Action.STOP_PROVIDER, "accessKey or secretKey is refused: set the pair anew, and check the region")
@@ -115,7 +115,7 @@ checked before, and a request has one recipient; not confirmed beyond the first.
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What an answer to SendEmail means."""
-    document = _object(body)
+    document = json_object(body)
     if httpx.codes.is_success(status):
         message_id = document.get("MessageId")
         if isinstance(message_id, str) and message_id:
@@ -127,9 +127,9 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     action, meaning = _meaning(status, code, said)
     if (action, meaning) != _KEY_REFUSED and said:  # what AWS says of a signature repeats the whole request
         meaning = f"{meaning}: {scrub(said)}"
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
     outage = httpx.codes.is_server_error(status)
-    return Outcome(action, code=code or str(status), reason=meaning, retry_after_s=delay_s, outage=outage)
+    # SES names no delay; what stands in front of it may.
+    return Outcome(action, code or str(status), meaning, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def error_type(document: Mapping[str, object], headers: Mapping[str, str]) -> str:
@@ -142,28 +142,4 @@ def _meaning(status: int, code: str, said: str) -> tuple[Action, str]:
     for words, codes, meaning in _BY_WORDS:
         if words.search(said) and (not codes or code in codes):
             return meaning
-    if code in CODES:
-        return CODES[code]
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if httpx.codes.is_server_error(status):
-        return Action.AMBIGUOUS_RETRY, "SES may or may not have taken the message"
-    if httpx.codes.is_client_error(status):
-        return Action.REJECT_MESSAGE, "refused"
-    return Action.STOP_PROVIDER, "redirected: check the endpoint"
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """SES names no delay; what stands in front of it may."""
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
+    return CODES.get(code) or _BY_STATUS.get(status) or by_status(status, "SES")

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from messaging.outcome import Action
 from messaging.receipt import Event, Inbound, Receipt, UnreadableReceiptError
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import iso_time
 from workers.providers.ses_sns import SUBSCRIPTION, UNSUBSCRIPTION, confirm, verified
 from workers.providers.smtp_replies import scrub
 
@@ -124,7 +124,7 @@ def receipts_of(text: str, message_id: str) -> Sequence[Receipt]:
             key=f"{message_id}:{place}" if place else message_id,
             tag=_tag(mail),
             provider_message_id=_text(mail.get("messageId")),
-            at=_time(detail.get("timestamp")) or _time(mail.get("timestamp")),
+            at=iso_time(detail.get("timestamp"), None) or iso_time(mail.get("timestamp"), None),
             action=meaning.action,
             code=_code(name, detail),
             reason=_reason(meaning.words, detail, _dict(recipient)),
@@ -172,14 +172,6 @@ def _tag(mail: Mapping[str, Any]) -> str | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
 
 
 def _dict(value: object) -> Mapping[str, Any]:

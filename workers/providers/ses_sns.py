@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-messag
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from messaging.receipt import ForgedReceiptError, Inbound, UnreadableReceiptError
 from workers.providers.base import Fetch
+from workers.providers.receipt_parts import json_of
 
 NOTIFICATION = "Notification"
 SUBSCRIPTION = "SubscriptionConfirmation"
@@ -74,10 +74,7 @@ async def confirm(message: Mapping[str, str], fetch: Fetch) -> None:
 
 
 def _fields(body: bytes) -> Mapping[str, str]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise UnreadableReceiptError("no JSON: SNS sends nothing else") from None
+    document = json_of(body, "no JSON: SNS sends nothing else")
     if not isinstance(document, dict):
         raise UnreadableReceiptError("no JSON object: SNS sends nothing else")
     return {name: value for name, value in document.items() if isinstance(value, str)}

@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 from messaging.outcome import Action
 from messaging.receipt import Event, ForgedReceiptError, Receipt, ReceiptKeyMissingError, UnreadableReceiptError
+from workers.providers.receipt_parts import is_same, iso_time, json_of, tag_in, with_failure
 from workers.providers.telesign_codes import ERRORS, EVENTS, STATUSES
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ _ABOUT_THE_TARGET = frozenset({Action.DISABLE_TARGET, Action.SUPPRESS_TARGET})
 
 _CODE = re.compile(r"-?[0-9]{1,6}\Z")
 _REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
-_FIRST_YEAR = 2000
 
 
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:  # noqa: ARG001  nothing to fetch
@@ -43,10 +39,7 @@ async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Seq
     if not isinstance(key, str) or not key.strip():
         raise ReceiptKeyMissingError("The Telesign provider's apiKey is not set: its callbacks can't be checked.")
     _check(inbound, key.strip())
-    try:
-        document = json.loads(inbound.body)
-    except (ValueError, RecursionError):
-        raise UnreadableReceiptError("the callback is no JSON") from None
+    document = json_of(inbound.body, "the callback is no JSON")
     if not isinstance(document, dict) or not isinstance(document.get("status"), dict):
         raise UnreadableReceiptError("the callback has no status")
     return _receipts(document, document["status"], inbound.url)
@@ -57,11 +50,11 @@ def _check(inbound: Inbound, api_key: str) -> None:
         secret = base64.b64decode(api_key, validate=True)
     except (binascii.Error, ValueError):
         raise ReceiptKeyMissingError("The Telesign provider's apiKey is no base64: copy it anew.") from None
-    expected = base64.b64encode(hmac.digest(secret, inbound.body, "sha256"))
+    expected = base64.b64encode(hmac.digest(secret, inbound.body, "sha256")).decode()
     given = [inbound.headers.get(name, "") for name in ("authorization", "x-ts-authorization")]
     # "TSA customer-id:signature" in the one, the signature alone in the other
-    signatures = [value.rpartition(":")[2].strip().encode() for value in given if value]
-    if not any(hmac.compare_digest(signature, expected) for signature in signatures):
+    signatures = [value.rpartition(":")[2].strip() for value in given if value]
+    if not any(is_same(signature, expected) for signature in signatures):
         raise ForgedReceiptError("the callback is not signed with the account's API key")
 
 
@@ -78,14 +71,12 @@ def _receipts(document: dict[str, Any], status: dict[str, Any], url: str) -> Seq
         key=f"{reference}:{code}:{updated}",
         tag=_tag(document, url),
         provider_message_id=reference,
-        at=_time(updated),
+        at=iso_time(updated),
         action=action if action in _ABOUT_THE_TARGET else Action.NONE,
         code="" if event is Event.DELIVERED else code,
         reason="" if event is Event.DELIVERED else meaning,
     )
-    if event is not Event.UNSUBSCRIBED:
-        return [receipt]
-    return [replace(receipt, event=Event.REJECTED, action=Action.NONE), receipt]
+    return with_failure(receipt) if event is Event.UNSUBSCRIBED else [receipt]
 
 
 def _tag(document: dict[str, Any], url: str) -> str | None:
@@ -93,14 +84,4 @@ def _tag(document: dict[str, Any], url: str) -> str | None:
     external = document.get("external_id")
     if isinstance(external, str) and external:
         return external
-    return next(iter(parse_qs(urlsplit(url).query).get("delivery", [])), None)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if at.year < _FIRST_YEAR:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return tag_in(url)

@@ -8,22 +8,19 @@ message's id. So a message whose answer was lost is not settled by its receipt.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
+from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
-from messaging.sms_segments import segments
+from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import open_client, required_text
+from workers.providers.sms import OneByOne, check_letters, check_parts, not_a_number, text_of, without_numbers
 from workers.providers.textmagic_receipts import read_receipts as read_receipts  # noqa: PLC0414  found here by name
 
 MOST_PARTS = 6
@@ -56,8 +53,6 @@ _SAYS: Sequence[tuple[re.Pattern[str], Action, str]] = (
 """By the words of a 400, before its fields."""
 
 _PATH, _CHECK_PATH = "/api/v2/messages", "/api/v2/user"
-_PHONE = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _HEADER = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
 _TITLE = "Textmagic"
 
@@ -79,78 +74,45 @@ class Prepared:
     """As JSON."""
 
 
-class TextmagicAdapter:
+class TextmagicAdapter(OneByOne[TextmagicSettings, Prepared]):
     """One Textmagic account."""
 
-    def __init__(self, settings: TextmagicSettings, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._shared = json.dumps({"from": settings.sender})[1:]
-        self._in_flight = InFlight()
+    title = _TITLE
+    no_number = not_a_number("phones", "+15005550006")
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The text as JSON; raises `ContentError` when it is empty or too long.
 
         Textmagic takes no time at which a message expires.
         """
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"Textmagic can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "text")
-        parts = segments(sms.content).parts
-        if parts > MOST_PARTS:
-            raise ContentError(f"the text takes {parts} parts; Textmagic takes {MOST_PARTS}", "partsCount")
-        try:
-            sms.content.encode()
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        return Prepared(json.dumps(sms.content))
+        text = text_of(outgoing, _TITLE, empty="text")
+        check_parts(text, MOST_PARTS, _TITLE, "partsCount")
+        check_letters(text)
+        return Prepared(json.dumps(text))
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request per recipient, side by side."""
-        message = cast("Prepared", prepared)
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
+    def _request(self, message: Prepared, recipient: Recipient) -> httpx.Request:
+        sender = json.dumps(self._settings.sender)
+        body = f'{{"text": {message.text}, "phones": "{recipient.address[1:]}", "from": {sender}}}'
+        headers = {"content-type": "application/json"}
+        return self._client.build_request("POST", _PATH, content=body.encode(), headers=headers)
 
-    async def check(self) -> Outcome:
-        """Ask for the account, which tells its balance."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get(_CHECK_PATH)
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        user = _object(response.content)
+    def _classify(self, response: httpx.Response) -> Outcome:
+        return classify(response.status_code, response.content, response.headers)
+
+    async def _check(self) -> Outcome:
+        """The account, which tells its balance."""
+        response = await self._client.get(_CHECK_PATH)
+        user = json_object(response.content)
         if response.is_success and "username" in user:
             currency = user.get("currency")
             unit = str(currency.get("id") or "") if isinstance(currency, dict) else ""
             return Outcome(Action.ACCEPTED, reason=f"balance: {user.get('balance')} {unit}".rstrip())
-        return classify(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
-    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
-        if not _PHONE.match(recipient.address):
-            return Outcome(Action.DISABLE_TARGET, "phones", "not a number in E.164, such as +15005550006")
-        body = f'{{"text": {message.text}, "phones": "{recipient.address[1:]}", {self._shared}'
-        try:
-            response = await self._client.post(
-                _PATH, content=body.encode(), headers={"content-type": "application/json"}
-            )
-        except httpx.HTTPError as error:
-            return lost(error, _TITLE)
-        return classify(response.status_code, response.content, response.headers)
+        return self._classify(response)
 
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What an answer to a message means."""
-    document = _object(body)
+    document = json_object(body)
     if httpx.codes.is_success(status):
         id_ = _message_id(document)
         if id_ is not None:
@@ -159,17 +121,9 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason=reason, outage=True)
     if status == httpx.codes.BAD_REQUEST:
         return _refused(document)
-    if status in BY_STATUS:
-        action, meaning = BY_STATUS[status]
-    elif httpx.codes.is_server_error(status):
-        action, meaning = Action.AMBIGUOUS_RETRY, "Textmagic may or may not have taken the message"
-    elif httpx.codes.is_redirect(status):
-        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
-    else:
-        action, meaning = Action.REJECT_MESSAGE, "refused"
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
+    action, meaning = BY_STATUS.get(status) or by_status(status, _TITLE)
     outage = httpx.codes.is_server_error(status)
-    return Outcome(action, code=str(status), reason=meaning, retry_after_s=delay_s, outage=outage)
+    return Outcome(action, str(status), meaning, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def _message_id(document: Mapping[str, object]) -> str | None:
@@ -193,7 +147,7 @@ def _refused(document: Mapping[str, object]) -> Outcome:
         if name in fields:
             return Outcome(action, code=f"400 {name}", reason=meaning)
     action, meaning = BY_STATUS[400]
-    safe = _DIGITS.sub("<number>", said)[:200]
+    safe = without_numbers(said)
     return Outcome(action, code="400", reason=f"{meaning}: {safe}" if safe else meaning)
 
 
@@ -201,37 +155,15 @@ def _words(value: object) -> str:
     return "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
-
-
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of a Textmagic account; raises `SettingsError` naming what is missing."""
     settings = TextmagicSettings(
-        username=_text(account.credentials, "username"),
-        api_key=_text(account.credentials, "apiKey"),
-        sender=_text(account.options, "from").removeprefix("+"),
+        username=required_text(account.credentials, "username", _TITLE),
+        api_key=required_text(account.credentials, "apiKey", _TITLE),
+        sender=required_text(account.options, "from", _TITLE).removeprefix("+"),
     )
     for name, value in (("username", settings.username), ("apiKey", settings.api_key)):
         if not _HEADER.match(value):
             raise SettingsError(f"The Textmagic provider's {name} holds what no header can: copy it anew.")
     headers = {"x-tm-username": settings.username, "x-tm-key": settings.api_key}
     return TextmagicAdapter(settings, open_client(account, context, headers=headers))
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Textmagic provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

@@ -15,12 +15,14 @@ import email.policy
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from messaging.outcome import Action, Outcome
 from messaging.receipt import Event, Receipt, UnreadableReceiptError
+from workers.providers import sms_words
+from workers.providers.receipt_parts import iso_time, unix_time
 
 if TYPE_CHECKING:
     from messaging.receipt import Inbound
@@ -40,11 +42,8 @@ LETTERS: Mapping[str, tuple[Event, Action, str]] = {
 }
 """By the letter of a status."""
 
-_STOP_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit"})
-_START_WORDS = frozenset({"start", "unstop"})
 _WORD = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
 _NUMBER = re.compile(r"\+?[1-9][0-9]{1,14}\Z")
-_FIRST_YEAR = 2000
 
 
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:  # noqa: ARG001  neither a key nor anything to fetch
@@ -80,10 +79,10 @@ def _status(fields: Mapping[str, str]) -> Receipt:
 
 
 def _incoming(fields: Mapping[str, str]) -> Sequence[Receipt]:
-    word = fields["text"].strip().strip(".!").lower()
-    if word not in _STOP_WORDS and word not in _START_WORDS:
+    word = fields["text"].strip().strip(".!").upper()
+    if word not in sms_words.STOP | sms_words.START:
         return []
-    stops = word in _STOP_WORDS
+    stops = word in sms_words.STOP
     sender = fields.get("sender") or fields.get("from") or ""
     if not _NUMBER.match(sender):
         raise UnreadableReceiptError("the callback has no sender")
@@ -95,7 +94,7 @@ def _incoming(fields: Mapping[str, str]) -> Sequence[Receipt]:
             address=f"+{sender.removeprefix('+')}",
             at=_time(fields.get("messageTime") or fields.get("timestamp") or ""),
             action=Action.SUPPRESS_TARGET if stops else Action.UNSUPPRESS_TARGET,
-            code=word.upper(),
+            code=word,
             reason="opted out by text message" if stops else "opted in by text message",
         )
     ]
@@ -124,12 +123,4 @@ def _multipart(kind: str, body: bytes) -> dict[str, str]:
 
 
 def _time(text: str) -> datetime | None:
-    try:
-        if text.isdecimal():
-            return datetime.fromtimestamp(int(text), UTC)
-        at = datetime.fromisoformat(text)
-    except (ValueError, OverflowError, OSError):
-        return None
-    if at.year < _FIRST_YEAR:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return unix_time(text) if text.isdecimal() else iso_time(text)

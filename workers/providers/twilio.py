@@ -6,23 +6,19 @@ https://www.twilio.com/docs/api/errors (codes).
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import cast
-from urllib.parse import quote, urlencode, urlsplit
+from datetime import datetime
+from urllib.parse import quote, urlencode
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
 from messaging.outcome import Action, Outcome
+from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import open_client, required_text
+from workers.providers.sms import FORM, OneByOne, check_length, form_of, not_a_number, tagged, text_of, without_numbers
 from workers.providers.twilio_receipts import CALLBACK_CODES, classify_callback, read_receipts
 
 __all__ = [
@@ -35,7 +31,6 @@ __all__ = [
     "classify_callback",
     "open_adapter",
     "read_receipts",
-    "tagged",
 ]
 
 BODY_LIMIT = 1600
@@ -99,8 +94,6 @@ _BY_STATUS: Mapping[int, tuple[Action, str]] = {
 }
 _ONE_ROUTE = frozenset({"21408"})
 """About the country of one number: the account works otherwise."""
-_PHONE = re.compile(r"\+[1-9]\d{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}\Z")
 _TITLE = "Twilio"
 
@@ -124,88 +117,46 @@ class Prepared:
     expires_at: datetime
 
 
-class TwilioAdapter:
+class TwilioAdapter(OneByOne[TwilioSettings, Prepared]):
     """One Twilio account."""
 
-    def __init__(
-        self,
-        settings: TwilioSettings,
-        client: httpx.AsyncClient,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._now = now
-        self._in_flight = InFlight()
-        self._account = f"/2010-04-01/Accounts/{quote(settings.account_sid, safe='')}"
+    title = _TITLE
+    no_number = not_a_number("21211", "+15005550006")
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The shared part of the form; raises `ContentError` when the text is empty or too long."""
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"Twilio can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "21602")
-        if len(sms.content) > BODY_LIMIT:
-            raise ContentError(f"the text has {len(sms.content)} characters; Twilio takes {BODY_LIMIT}", "21617")
+        text = text_of(outgoing, _TITLE, empty="21602")
+        check_length(text, BODY_LIMIT, _TITLE, "21617")
         sender = "MessagingServiceSid" if _SERVICE_SID.match(self._settings.sender) else "From"
-        try:
-            form = urlencode({sender: self._settings.sender, "Body": sms.content})
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        return Prepared(form, outgoing.expires_at)
+        return Prepared(form_of({sender: self._settings.sender, "Body": text}), outgoing.expires_at)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request per recipient, side by side."""
-        message = cast("Prepared", prepared)
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
-
-    async def check(self) -> Outcome:
-        """What the account resource says: whether the token is good and the account active."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get(f"{self._account}.json")
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        return classify_account(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
-    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
-        if not _PHONE.match(recipient.address):
-            return Outcome(Action.DISABLE_TARGET, "21211", "not a number in E.164, such as +15005550006")
-        left_s = int((message.expires_at - self._now()).total_seconds())
-        fields = {"To": recipient.address, "ValidityPeriod": min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1])}
+    def _request(self, message: Prepared, recipient: Recipient) -> httpx.Request:
+        fields = {"To": recipient.address, "ValidityPeriod": self._left(message.expires_at, VALIDITY_S)}
         if self._settings.status_callback:
             fields["StatusCallback"] = tagged(self._settings.status_callback, recipient.tag)
-        try:
-            response = await self._client.post(
-                f"{self._account}/Messages.json",
-                content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
-                headers={"content-type": "application/x-www-form-urlencoded"},
-            )
-        except httpx.HTTPError as error:
-            return lost(error, _TITLE)
+        return self._client.build_request(
+            "POST",
+            f"{self._account}/Messages.json",
+            content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
+            headers={"content-type": FORM},
+        )
+
+    def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)
 
+    async def _check(self) -> Outcome:
+        """What the account resource says: whether the token is good and the account active."""
+        response = await self._client.get(f"{self._account}.json")
+        return classify_account(response.status_code, response.content, response.headers)
 
-def tagged(address: str, tag: str) -> str:
-    """The callback address with the delivery's tag, which Twilio hands back with every report."""
-    return f"{address}{'&' if urlsplit(address).query else '?'}{urlencode({'delivery': tag})}"
+    @property
+    def _account(self) -> str:
+        return f"/2010-04-01/Accounts/{quote(self._settings.account_sid, safe='')}"
 
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """What an answer to a request means."""
-    document = _object(body)
+    document = json_object(body)
     if httpx.codes.is_success(status):
         sid = document.get("sid")
         if isinstance(sid, str) and sid:
@@ -213,23 +164,13 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         reason = "a positive answer without a message id"
         return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason=reason, outage=True)
     code = str(document.get("code") or "")
-    if code in CODES:
-        action, meaning = CODES[code]
-    elif status in _BY_STATUS:
-        action, meaning = _BY_STATUS[status]
-    elif httpx.codes.is_server_error(status):
-        action, meaning = Action.AMBIGUOUS_RETRY, "Twilio may or may not have taken the message"
-    elif not httpx.codes.is_client_error(status):
-        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
-    else:
-        said = _DIGITS.sub("<number>", str(document.get("message") or ""))[:200]
-        action, meaning = Action.REJECT_MESSAGE, f"refused: {said}" if said else "refused"
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
+    said = without_numbers(str(document.get("message") or ""))
+    action, meaning = CODES.get(code) or _BY_STATUS.get(status) or by_status(status, _TITLE, said=said)
     return Outcome(
         action,
         code=code or str(status),
         reason=meaning,
-        retry_after_s=delay_s,
+        retry_after_s=delay_s(action, headers),
         one_route=code in _ONE_ROUTE,
         outage=httpx.codes.is_server_error(status),
     )
@@ -240,7 +181,7 @@ def classify_account(status: int, body: bytes, headers: Mapping[str, str]) -> Ou
 
     Source: https://www.twilio.com/docs/iam/api/account
     """
-    document = _object(body)
+    document = json_object(body)
     if not httpx.codes.is_success(status):
         return classify(status, body, headers)
     state, name = document.get("status"), str(document.get("friendly_name") or "")
@@ -249,40 +190,18 @@ def classify_account(status: int, body: bytes, headers: Mapping[str, str]) -> Ou
         named = f" {name[:64]!r}" if name and "@" not in name else ""
         trial = "; a trial account sends to verified numbers only" if document.get("type") == "Trial" else ""
         return Outcome(Action.ACCEPTED, reason=f"the account{named} is active{trial}")
-    if state in {"suspended", "closed"}:
+    if state in ("suspended", "closed"):
         return Outcome(Action.STOP_PROVIDER, code=f"account {state}", reason=f"the account is {state}: see the console")
     reason = "an answer that says nothing of the account: check the endpoint"
     return Outcome(Action.RETRY, code=str(status), reason=reason, outage=True)
 
 
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
-
-
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of a Twilio account; raises `SettingsError` naming what is missing."""
     settings = TwilioSettings(
-        account_sid=_text(account.credentials, "accountSid"),
-        auth_token=_text(account.credentials, "authToken"),
-        sender=_text(account.options, "from"),
+        account_sid=required_text(account.credentials, "accountSid", _TITLE),
+        auth_token=required_text(account.credentials, "authToken", _TITLE),
+        sender=required_text(account.options, "from", _TITLE),
         status_callback=str(account.options.get("statusCallback") or context.receipts_url or ""),
     )
     return TwilioAdapter(settings, open_client(account, context, auth=(settings.account_sid, settings.auth_token)))
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Twilio provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

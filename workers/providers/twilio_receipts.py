@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import SplitResult, parse_qs, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from messaging.outcome import Action, Outcome
 from messaging.receipt import (
@@ -23,7 +22,10 @@ from messaging.receipt import (
     ReceiptKeyMissingError,
     UnreadableReceiptError,
 )
+from workers.providers import sms_words
+from workers.providers.answers import json_object
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import is_same, tag_in
 
 CALLBACK_CODES: Mapping[str, tuple[Action, str]] = {
     "30001": (Action.RETRY, "queue overflow"),
@@ -68,8 +70,8 @@ _GOOD_ADDRESS = frozenset({Action.NONE, Action.RETRY, Action.RETRY_AFTER})
 _GAVE_UP = frozenset({"", "30036", "30453"})
 """Neither number nor content is said to be at fault."""
 
-STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"})
-START_WORDS = frozenset({"START", "YES", "UNSTOP"})
+STOP_WORDS = sms_words.STOP | {"OPTOUT", "REVOKE"}
+START_WORDS = sms_words.START | {"YES"}
 """Twilio's own words: the whole text, in any case."""
 
 _SIGNATURE = "x-twilio-signature"
@@ -85,7 +87,7 @@ async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Seq
         raise ReceiptKeyMissingError("The account has no authToken, which Twilio signs with: set it.")
     fields = _verified(inbound, account)
     if "MessageStatus" in fields:
-        return list(_status(fields, _tag(inbound.url)))
+        return list(_status(fields, tag_in(inbound.url)))
     if "Body" in fields:
         return list(_answer(fields))
     raise UnreadableReceiptError("Twilio's request is signed and no status callback nor a message.")
@@ -131,7 +133,7 @@ def _verified(inbound: Inbound, account: Account) -> Mapping[str, str]:
     shared_key = str(account.credentials.get("webhookKey") or "")
     secrets = [str(account.credentials["authToken"]), *([shared_key] if shared_key else [])]
     if not any(
-        hmac.compare_digest(sign(secret, url, signed, algorithm=algorithm).encode(), given.encode("utf-8", "replace"))
+        is_same(given, sign(secret, url, signed, algorithm=algorithm))
         for secret in secrets
         for url in _addresses(inbound.url)
     ):
@@ -147,7 +149,7 @@ def _fields(inbound: Inbound) -> tuple[list[tuple[str, str]], Mapping[str, str]]
     if inbound.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         digest = hashlib.sha256(inbound.body).hexdigest()
         claimed = dict(query).get("bodySHA256", "")
-        if not hmac.compare_digest(digest, claimed.lower().encode("ascii", "replace").decode("ascii")):
+        if not is_same(claimed.lower(), digest):
             raise ForgedReceiptError("The body is not the one that was signed.")
         return [], _json(inbound.body)
     try:
@@ -159,13 +161,7 @@ def _fields(inbound: Inbound) -> tuple[list[tuple[str, str]], Mapping[str, str]]
 
 def _json(body: bytes) -> Mapping[str, str]:
     """The fields of a JSON body; a broken one has none."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(document, dict):
-        return {}
-    return {name: str(value) for name, value in document.items() if isinstance(value, str | int)}
+    return {name: str(value) for name, value in json_object(body).items() if isinstance(value, str | int)}
 
 
 def _parts(url: str) -> SplitResult:
@@ -186,11 +182,6 @@ def _addresses(url: str) -> Iterator[str]:
         yield parts._replace(netloc=parts.netloc.rpartition(":")[0]).geturl()
     elif parts.netloc and parts.scheme in _DEFAULT_PORT:
         yield parts._replace(netloc=f"{parts.netloc}:{_DEFAULT_PORT[parts.scheme]}").geturl()
-
-
-def _tag(url: str) -> str | None:
-    """Our name of the delivery, which the address was given with."""
-    return next(iter(parse_qs(urlsplit(url).query).get("delivery", ())), None)
 
 
 def _status(fields: Mapping[str, str], tag: str | None) -> Iterator[Receipt]:

@@ -6,24 +6,20 @@ Source: https://developer.vonage.com/en/api/sms
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import cast
+from datetime import datetime
 from urllib.parse import urlencode
 
 import httpx
 
-from messaging.errors import ContentError, SettingsError
-from messaging.message import Sms
 from messaging.outcome import Action, Outcome
 from messaging.sms_segments import Encoding, segments
+from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
-from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1 import open_client, required_text
+from workers.providers.sms import FORM, OneByOne, check_length, form_of, not_a_number, text_of, without_numbers
 from workers.providers.vonage_receipts import read_receipts as read_receipts  # noqa: PLC0414  part of this module
 
 TEXT_LIMIT = 3200
@@ -71,8 +67,6 @@ _WORST_FIRST = (
 )  # fmt: skip
 _FINAL = frozenset({Action.SUPPRESS_TARGET, Action.DISABLE_TARGET, Action.REJECT_MESSAGE})
 
-_PHONE = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-_DIGITS = re.compile(r"\+?\d[\d ()-]{5,}\d")
 _ABOUT_TO = re.compile(r"\bto\s*$|\bto (address|number|param)", re.IGNORECASE)
 _ABOUT_FROM = re.compile(r"\b(from|sender)\b", re.IGNORECASE)
 _INVALID, _INTERNAL = "3", "5"
@@ -100,86 +94,42 @@ class Prepared:
     expires_at: datetime
 
 
-class VonageAdapter:
+class VonageAdapter(OneByOne[VonageSettings, Prepared]):
     """One Vonage account."""
 
-    def __init__(
-        self,
-        settings: VonageSettings,
-        client: httpx.AsyncClient,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._now = now
-        self._in_flight = InFlight()
+    title = _TITLE
+    no_number = not_a_number("3 to", "+447700900000")
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """The shared part of the form; raises `ContentError` when the text is empty or too long."""
-        sms = outgoing.content
-        if not isinstance(sms, Sms):
-            raise ContentError(f"Vonage can't send a {outgoing.content.channel} message here", "wrong_channel")
-        if not sms.content:
-            raise ContentError("the text is empty: give a content", "2")
-        if len(sms.content) > TEXT_LIMIT:
-            raise ContentError(f"the text has {len(sms.content)} characters; Vonage takes {TEXT_LIMIT}", "12")
-        fields = {"from": self._settings.sender, "text": sms.content}
-        if segments(sms.content).encoding is Encoding.UCS_2:  # else other letters arrive as question marks
+        text = text_of(outgoing, _TITLE, empty="2")
+        check_length(text, TEXT_LIMIT, _TITLE, "12")
+        fields = {"from": self._settings.sender, "text": text}
+        if segments(text).encoding is Encoding.UCS_2:  # else other letters arrive as question marks
             fields["type"] = "unicode"
-        try:
-            form = urlencode(fields)
-        except UnicodeEncodeError:
-            raise ContentError("the text holds half a character (a lone surrogate): remove it") from None
-        return Prepared(form, outgoing.expires_at)
+        return Prepared(form_of(fields), outgoing.expires_at)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
-        """One request per recipient, side by side."""
-        message = cast("Prepared", prepared)
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            return await asyncio.gather(*(self._send_one(message, recipient) for recipient in recipients))
-
-    async def check(self) -> Outcome:
-        """Ask for the account's balance."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
-            try:
-                response = await self._client.get("/account/get-balance")
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
-        outcome = classify_balance(response.status_code, response.content, response.headers)
-        if outcome.action is Action.ACCEPTED and len(self._settings.callback) > CALLBACK_LIMIT:
-            return Outcome(Action.ACCEPTED, reason=f"{outcome.reason}; {_CALLBACK_TOO_LONG}")
-        return outcome
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
-
-    async def _send_one(self, message: Prepared, recipient: Recipient) -> Outcome:
-        if not _PHONE.match(recipient.address):
-            return Outcome(Action.DISABLE_TARGET, "3 to", "not a number in E.164, such as +447700900000")
-        left_ms = int((message.expires_at - self._now()).total_seconds() * 1000)
+    def _request(self, message: Prepared, recipient: Recipient) -> httpx.Request:
         fields = {
             "to": recipient.address[1:],
-            "ttl": min(max(left_ms, TTL_MS[0]), TTL_MS[1]),
+            "ttl": self._left(message.expires_at, TTL_MS, per_s=1000),
             "client-ref": recipient.tag,
         }
         if self._settings.callback and len(self._settings.callback) <= CALLBACK_LIMIT:
             fields["callback"] = self._settings.callback
-        try:
-            response = await self._client.post(
-                _PATH,
-                content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
-                headers={"content-type": "application/x-www-form-urlencoded"},
-            )
-        except httpx.HTTPError as error:
-            return lost(error, _TITLE)
+        content = f"{message.form}&{urlencode(fields)}".encode("ascii")
+        return self._client.build_request("POST", _PATH, content=content, headers={"content-type": FORM})
+
+    def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)
+
+    async def _check(self) -> Outcome:
+        """The account's balance."""
+        response = await self._client.get("/account/get-balance")
+        outcome = classify_balance(response.status_code, response.content, response.headers)
+        if outcome.action is Action.ACCEPTED and len(self._settings.callback) > CALLBACK_LIMIT:
+            return Outcome(Action.ACCEPTED, reason=f"{outcome.reason}; {_CALLBACK_TOO_LONG}")
+        return outcome
 
 
 _CALLBACK_TOO_LONG = (
@@ -216,24 +166,16 @@ def classify_balance(status: int, body: bytes, headers: Mapping[str, str]) -> Ou
     """What the answer to a question for the balance means."""
     if not httpx.codes.is_success(status):
         return _by_status(status, headers)
-    value = _object(body).get("value")
+    value = json_object(body).get("value")
     if not isinstance(value, int | float):
         return Outcome(Action.AMBIGUOUS_RETRY, str(status), "an answer without a balance: check the endpoint")
     return Outcome(Action.ACCEPTED, reason=f"balance {value:.2f} EUR")
 
 
 def _by_status(status: int, headers: Mapping[str, str]) -> Outcome:
-    if status in _BY_STATUS:
-        action, meaning = _BY_STATUS[status]
-    elif httpx.codes.is_server_error(status):
-        action, meaning = Action.AMBIGUOUS_RETRY, "Vonage may or may not have taken the message"
-    elif httpx.codes.is_client_error(status):
-        action, meaning = Action.REJECT_MESSAGE, "refused"
-    else:
-        action, meaning = Action.STOP_PROVIDER, "redirected: check the endpoint"
-    delay_s = _retry_after_s(headers) if action in {Action.RETRY, Action.RETRY_AFTER} else None
+    action, meaning = _BY_STATUS.get(status) or by_status(status, _TITLE)
     outage = httpx.codes.is_server_error(status)
-    return Outcome(action, str(status), meaning, retry_after_s=delay_s, outage=outage)
+    return Outcome(action, str(status), meaning, retry_after_s=delay_s(action, headers), outage=outage)
 
 
 def _part(message: Mapping[str, object]) -> Outcome | None:
@@ -246,7 +188,7 @@ def _part(message: Mapping[str, object]) -> Outcome | None:
         if not isinstance(identity, str) or not identity:
             return None
         return Outcome(Action.ACCEPTED, provider_message_id=identity)
-    said = _DIGITS.sub("<number>", str(message.get("error-text") or ""))[:200]
+    said = without_numbers(str(message.get("error-text") or ""))
     if code == _INVALID and _ABOUT_TO.search(said):
         return Outcome(Action.DISABLE_TARGET, f"{code} to", "not a valid number")
     if code == _INVALID and _ABOUT_FROM.search(said):
@@ -258,40 +200,18 @@ def _part(message: Mapping[str, object]) -> Outcome | None:
 
 
 def _messages(body: bytes) -> list[Mapping[str, object]]:
-    found = _object(body).get("messages")
+    found = json_object(body).get("messages")
     if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
         return []
     return found
 
 
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
-
-
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of a Vonage account; raises `SettingsError` naming what is missing."""
     settings = VonageSettings(
-        api_key=_text(account.credentials, "apiKey"),
-        api_secret=_text(account.credentials, "apiSecret"),
-        sender=_text(account.options, "from").removeprefix("+"),
+        api_key=required_text(account.credentials, "apiKey", _TITLE),
+        api_secret=required_text(account.credentials, "apiSecret", _TITLE),
+        sender=required_text(account.options, "from", _TITLE).removeprefix("+"),
         callback=context.receipts_url or "",
     )
     return VonageAdapter(settings, open_client(account, context, auth=(settings.api_key, settings.api_secret)))
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Vonage provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

@@ -27,6 +27,8 @@ from messaging.receipt import (
     UnreadableReceiptError,
 )
 from workers.providers.base import Account, Fetch
+from workers.providers.receipt_parts import is_same, unix_time, what_follows, with_failure
+from workers.providers.sms_words import choice_in
 
 MAX_AGE = timedelta(hours=25)
 """A day of repetitions, and clocks that differ."""
@@ -74,7 +76,6 @@ _DIGESTS = frozenset({"md5", "sha1", "sha256", "sha512"})
 _PLAIN_MD5 = "md5hash"
 _WITHIN_VALUES = str.maketrans({"&": "_", "=": "_"})
 
-_FOLLOWS = frozenset({Action.DISABLE_TARGET, Action.SUPPRESS_TARGET, Action.STOP_PROVIDER, Action.QUOTA})
 _EVENTS: Mapping[str, Event] = {
     "delivered": Event.DELIVERED,
     "accepted": Event.ACCEPTED,
@@ -82,8 +83,6 @@ _EVENTS: Mapping[str, Event] = {
     "buffered": Event.DEFERRED,
 }
 _STOPS_FIRST = "STOP"
-_STOP = frozenset({_STOPS_FIRST, "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
-_START = frozenset({"START", "UNSTOP"})
 
 
 async def read_receipts(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:
@@ -143,15 +142,14 @@ def _check(fields: Mapping[str, str], key: str, method: str, received_at: dateti
         expected = sign(fields, key, method)
     except ValueError as error:
         raise ForgedReceiptError(f"{error}: correct signatureMethod") from error
-    if not hmac.compare_digest(given.lower().encode(errors="replace"), expected.encode()):
+    if not is_same(given.lower(), expected):
         raise ForgedReceiptError(
             "the signature is missing or wrong: check webhookKey and signatureMethod against the account's settings"
         )
-    try:
-        age = received_at - datetime.fromtimestamp(float(fields["timestamp"]), UTC)
-    except (KeyError, ValueError, OverflowError, OSError):
-        raise ForgedReceiptError("the signature covers no time") from None
-    if abs(age) > MAX_AGE:
+    at = unix_time(fields.get("timestamp"))
+    if at is None:
+        raise ForgedReceiptError("the signature covers no time")
+    if abs(received_at - at) > MAX_AGE:
         raise ForgedReceiptError("the signature is out of date")
 
 
@@ -169,11 +167,9 @@ def _delivery(fields: Mapping[str, str]) -> Sequence[Receipt]:
         at=_time(fields),
         code=outcome.code,
         reason=outcome.reason,
-        action=outcome.action if outcome.action in _FOLLOWS else Action.NONE,
+        action=what_follows(outcome.action),
     )
-    if outcome.action is not Action.SUPPRESS_TARGET:
-        return [common]
-    return [_refused(common), common]
+    return with_failure(common) if outcome.action is Action.SUPPRESS_TARGET else [common]
 
 
 def _event(status: str, action: Action) -> Event:
@@ -188,40 +184,11 @@ def _event(status: str, action: Action) -> Event:
             return _EVENTS.get(status, Event.BOUNCED_SOFT if status in STATUSES else Event.ACCEPTED)
 
 
-def _refused(opted_out: Receipt) -> Receipt:
-    """That the message did not arrive, said beside the opt-out that is the reason."""
-    return Receipt(
-        event=Event.REJECTED,
-        key=opted_out.key,
-        tag=opted_out.tag,
-        provider_message_id=opted_out.provider_message_id,
-        at=opted_out.at,
-        code=opted_out.code,
-        reason=opted_out.reason,
-    )
-
-
 def _message(fields: Mapping[str, str]) -> Sequence[Receipt]:
-    word = fields.get("text", "").strip().upper()
+    text = fields.get("text", "")
     if fields.get("keyword", "").upper() == _STOPS_FIRST:  # the first word; others begin sentences of all kinds
-        word = _STOPS_FIRST
-    if word not in _STOP | _START:
-        return []
-    number = fields["msisdn"].removeprefix("+")
-    if not (number.isascii() and number.isdecimal()):
-        raise UnreadableReceiptError("an opt-out from what is no number")
-    stops = word in _STOP
-    return [
-        Receipt(
-            event=Event.UNSUBSCRIBED if stops else Event.RESUBSCRIBED,
-            key=f"{fields.get('messageId', '')}:{word}",
-            address=f"+{number}",
-            at=_time(fields),
-            action=Action.SUPPRESS_TARGET if stops else Action.UNSUPPRESS_TARGET,
-            code=word,
-            reason="opted out by message" if stops else "opted in by message",
-        )
-    ]
+        text = _STOPS_FIRST
+    return choice_in(text, sender=fields["msisdn"], message=fields.get("messageId", ""), at=_time(fields))
 
 
 def _fields(inbound: Inbound) -> Mapping[str, str]:

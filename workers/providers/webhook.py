@@ -11,7 +11,6 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,7 +21,7 @@ from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import lost, open_client
-from workers.providers.in_flight import CLOSED, InFlight
+from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mime import Sender, sender_of
 from workers.providers.webhook_body import Prepared, encoded, entry, render
 from workers.providers.webhook_codes import classify, read_results
@@ -38,8 +37,10 @@ _NOT_REACHED = Outcome(Action.RETRY, "not sent", "not sent: the receiver failed 
 _Waiting = tuple[Recipient, bytes]
 
 
-class WebhookAdapter:
+class WebhookAdapter(Http1Adapter[Prepared]):
     """One receiver."""
+
+    title = _TITLE
 
     def __init__(
         self,
@@ -52,51 +53,36 @@ class WebhookAdapter:
         receipts_url: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(client)
         self._url = url
         self._key = key
         self._channel = channel
-        self._client = client
         self._sender = sender
         self._receipts_url = receipts_url
         self._now = now
-        self._in_flight = InFlight()
 
     def prepare(self, outgoing: Outgoing) -> Prepared:
         """What all recipients share, as JSON; raises `ContentError` naming what can't be sent."""
         return render(outgoing, self._channel, self._sender, self._receipts_url)
 
-    async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+    async def _send(self, message: Prepared, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One request, or a few where the receiver finds it too large."""
-        if self._in_flight.closing:
-            return [CLOSED] * len(recipients)
-        with self._in_flight:
-            outcomes: dict[str, Outcome] = {}
-            waiting: list[_Waiting] = []
-            for recipient in recipients:
-                try:
-                    waiting.append((recipient, entry(recipient, self._channel)))
-                except ContentError as error:
-                    outcomes[recipient.tag] = Outcome(Action.DISABLE_TARGET, error.code, str(error))
-            outcomes |= await self._send_parts(cast("Prepared", prepared), waiting)
-            return [outcomes[recipient.tag] for recipient in recipients]
-
-    async def check(self) -> Outcome:
-        """A signed ``{"type": "ping"}``, which the receiver answers with any 2xx."""
-        if self._in_flight.closing:
-            return CLOSED
-        with self._in_flight:
+        outcomes: dict[str, Outcome] = {}
+        waiting: list[_Waiting] = []
+        for recipient in recipients:
             try:
-                response = await self._post(f"ping_{secrets.token_hex(16)}", encoded({"type": "ping"}))
-            except httpx.HTTPError as error:
-                return lost(error, _TITLE)
+                waiting.append((recipient, entry(recipient, self._channel)))
+            except ContentError as error:
+                outcomes[recipient.tag] = Outcome(Action.DISABLE_TARGET, error.code, str(error))
+        outcomes |= await self._send_parts(message, waiting)
+        return [outcomes[recipient.tag] for recipient in recipients]
+
+    async def _check(self) -> Outcome:
+        """A signed ``{"type": "ping"}``, which the receiver answers with any 2xx."""
+        response = await self._post(f"ping_{secrets.token_hex(16)}", encoded({"type": "ping"}))
         if response.is_success:
             return Outcome(Action.ACCEPTED, reason=f"the receiver answered a signed ping with {response.status_code}")
         return classify(response.status_code, response.content, response.headers)
-
-    async def aclose(self) -> None:
-        """Let requests finish, then close the connections."""
-        await self._in_flight.close()
-        await self._client.aclose()
 
     async def _send_parts(self, message: Prepared, waiting: list[_Waiting]) -> dict[str, Outcome]:
         """Send all at once; halve what is too large. What fails otherwise is the last request made."""

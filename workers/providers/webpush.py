@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
@@ -22,7 +22,7 @@ import httpx
 from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
-from workers.providers.http1 import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, lost, open_client
+from workers.providers.http1 import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, lost, open_client, required_text
 from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.webpush_codes import classify
 from workers.providers.webpush_crypto import Vapid, encrypt, vapid_key
@@ -129,18 +129,13 @@ def for_this_one_only(outcome: Outcome) -> Outcome:
 
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an account; raises `SettingsError` naming what is missing or does not fit."""
-    public, private, subject = (_text(account.credentials, name) for name in _CREDENTIALS)
+    public, private, subject = (required_text(account.credentials, name, "Web Push") for name in _CREDENTIALS)
     if not _SUBJECT.fullmatch(subject):
         raise SettingsError("subject must be mailto:you@example.org or an https: address, without blanks or <>.")
     vapid = Vapid(vapid_key(public, private), subject)
-    return WebpushAdapter(vapid, open_client(account, context), base=context.endpoints.get(account.kind, ""))
+    return WebpushAdapter(
+        vapid, open_client(account, context, many_servers=True), base=context.endpoints.get(account.kind, "")
+    )
 
 
 _CREDENTIALS = ("vapidPublicKey", "vapidPrivateKey", "subject")
-
-
-def _text(values: Mapping[str, object], name: str) -> str:
-    value = values.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"The Web Push provider's {name} is missing: set it and enable the provider.")
-    return value.strip()

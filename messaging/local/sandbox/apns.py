@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Callable
 from functools import lru_cache
 
+from messaging.local.sandbox.answers import Answer
 from messaging.local.sandbox.apns_tokens import ProviderTokenError, ProviderTokens
 from messaging.local.sandbox.exchange import Reply, Request
-from messaging.local.sandbox.magic import Answer, Judge
+from messaging.local.sandbox.magic import Judge
 from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.replies import json_reply, no_reply
 
 PATH = "/3/device/"
 MAX_PAYLOAD_BYTES = 4096
@@ -94,14 +96,11 @@ class Apns:
         provider_id = apns_id or _new_id()
         self._note(request, device, answer, provider_id, payload)
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return no_reply(self._judge, answer)
         body: dict[str, str | int] = {"reason": answer.code}
         if answer.status == 410:  # noqa: PLR2004  # Apple's table: only 410 carries the time
             body["timestamp"] = int(self._clock() * 1000)
-        headers = [(b"apns-id", provider_id), (b"content-type", b"application/json")]
-        if answer.status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(answer.status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return json_reply(self._judge, answer.status, body, (b"apns-id", provider_id))
 
     def _note(self, request: Request, device: str, answer: Answer, provider_id: bytes, payload: str) -> None:
         if device == NO_DEVICE:

@@ -5,11 +5,13 @@ import json
 import re
 import secrets
 
+from messaging.local.sandbox.answers import Answer
 from messaging.local.sandbox.exchange import Reply, Request
 from messaging.local.sandbox.fcm_message import InvalidArgumentError, label_of, parse_message, recipient_of
-from messaging.local.sandbox.magic import Answer, Judge
+from messaging.local.sandbox.magic import Judge
 from messaging.local.sandbox.oauth import AccessTokens
 from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.replies import json_reply, no_reply
 
 _PATH = re.compile(r"/v1/projects/([^/]+)/messages:send")
 SHORTEST_TOKEN = 6
@@ -79,7 +81,7 @@ class Fcm:
         if answer is None:
             return Reply(200, (_JSON,), b'{\n  "name": "%s"\n}\n' % name.encode(), delay_s=self._judge.delay_s)
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return no_reply(self._judge, answer)
         return self._refuse(answer)
 
     def _refuse(self, answer: Answer, violation: InvalidArgumentError | None = None) -> Reply:
@@ -96,10 +98,7 @@ class Fcm:
             details.append({"@type": _BAD_REQUEST, "fieldViolations": [broken]})
         if details:
             error["details"] = details
-        headers = [_JSON]
-        if answer.status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
+        headers = []
         if answer.status == 401:  # noqa: PLR2004  # RFC 9110 §15.5.2 asks for the header
             headers.append((b"www-authenticate", b'Bearer realm="https://accounts.google.com/"'))
-        body = json.dumps({"error": error}).encode()
-        return Reply(answer.status, tuple(headers), body, delay_s=self._judge.delay_s)
+        return json_reply(self._judge, answer.status, {"error": error}, *headers, kind=_JSON[1])

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from messaging.local.sandbox import web
+from messaging.local.sandbox.stand_in import email_view
 
 
 def reader_view(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,8 +18,7 @@ def reader_view(line: Mapping[str, Any]) -> dict[str, Any]:
         case "fcm":
             view |= _fcm(payload)
         case "sendgrid" | "smtp":
-            names = ("from", "to", "subject", "text", "html", "attachments")
-            view |= {"channel": "email"} | {name: payload.get(name) for name in names}
+            view |= email_view(payload)
         case kind if kind in web.names():
             view |= web.stand_in(kind).view(payload)
         case _:

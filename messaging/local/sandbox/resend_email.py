@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.local.sandbox.magic import Answer
+from messaging.local.sandbox.answers import Answer
 
 MAX_TO = 50
 BAD_ADDRESS = (

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from messaging.local.sandbox.answers import Answer, verdict
 from messaging.local.sandbox.exchange import Reply, Request
-from messaging.local.sandbox.magic import Answer, Judge, find_magic
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.magic import Judge, find_magic
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.record import Record
 from messaging.local.sandbox.sendgrid_mail import FieldError, check_mail, content_of
 from messaging.local.sandbox.sendgrid_receipts import Told, posts
 from messaging.local.sandbox.webhooks import WebhookRefusedError, Webhooks
@@ -36,7 +38,7 @@ class _Recipient:
         return f"personalizations.{self.personalization}.{self.role}.{self.position}.email"
 
 
-class SendGrid:
+class SendGrid(Provider):
     """Answers mail sends as SendGrid's pages say, records each recipient, and reports to the registered webhook.
 
     Keys start with `SG.`; those that start with `SG.revoked`, `SG.no-credits` or `SG.forbidden` are refused so.
@@ -47,10 +49,7 @@ class SendGrid:
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._run = secrets.token_urlsafe(9)
         self._numbers = itertools.count(1)
 
@@ -75,7 +74,7 @@ class SendGrid:
         if key.startswith("SG.revoked") or not key.startswith(KEY_PREFIX):
             return self._refuse(Answer(401, "", _BAD_KEY))
         if trouble is not None and not trouble.status:
-            return Reply(200, behaviour=trouble.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(trouble)
         if trouble is not None and trouble.status >= HTTPStatus.TOO_MANY_REQUESTS:
             return self._refuse(trouble)
         scopes = ["user.profile.read", *([] if key.startswith("SG.forbidden") else ["mail.send"])]
@@ -94,7 +93,7 @@ class SendGrid:
         if answer is None:
             return self._reply(202, ((b"x-message-id", message_id.encode()),))
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         return self._refuse(answer)
 
     def _judge_all(self, recipients: list[_Recipient]) -> tuple[Answer | None, list[FieldError]]:
@@ -132,9 +131,7 @@ class SendGrid:
             self._record.append(
                 "sendgrid",
                 recipient.email,
-                outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-                status=202 if answer is None else answer.status,
-                code="" if answer is None else answer.code,
+                **verdict(answer, 202),
                 provider_id=message_id,
                 tag=mark,
                 payload=payload,

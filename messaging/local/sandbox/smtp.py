@@ -9,8 +9,9 @@ from typing import Any, AnyStr, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from messaging.local.sandbox.answers import Answer
 from messaging.local.sandbox.exchange import Behaviour
-from messaging.local.sandbox.magic import Answer, Judge
+from messaging.local.sandbox.magic import Judge
 from messaging.local.sandbox.mail import read_mail
 from messaging.local.sandbox.record import Outcome, Record
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from messaging.local.sandbox.answers import Answer, MagicAddress
     from messaging.local.sandbox.exchange import Handler
     from messaging.local.sandbox.faults import Fault
-    from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
+    from messaging.local.sandbox.magic import Judge
     from messaging.local.sandbox.record import Record
     from messaging.local.sandbox.webhooks import Webhooks
 
@@ -31,3 +32,9 @@ class StandIn:
     `from`, `to`, `attachments` as the channel has them."""
     webhook_key: Callable[[Mapping[str, Any]], str] = field(default=lambda _: "")
     """What it signs its receipts with, of the fields it was set up with."""
+
+
+def email_view(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The view of a payload that is a mail under the names of the view."""
+    names = ("from", "to", "subject", "text", "html", "attachments")
+    return {"channel": "email"} | {name: payload.get(name) for name in names}

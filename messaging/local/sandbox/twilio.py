@@ -1,22 +1,20 @@
 """Twilio, as far as a sender can see it: creating messages, and the account they are sent from."""
 
-import base64
-import binascii
 import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
+from messaging.local.sandbox.answers import Answer, verdict
 from messaging.local.sandbox.exchange import Reply, Request
-from messaging.local.sandbox.magic import Answer, Judge
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.replies import json_reply
+from messaging.local.sandbox.request_parts import basic_auth
 from messaging.local.sandbox.twilio_receipts import posts
-from messaging.local.sandbox.webhooks import Webhooks
 from messaging.sms_segments import segments
 
 MAX_BODY_CHARACTERS = 1600
@@ -39,7 +37,7 @@ _FROM_MAGIC = {
 }  # fmt: skip
 
 
-class Twilio:
+class Twilio(Provider):
     """Answers message creations as Twilio's pages say, records each, and reports what became of it.
 
     Any account sid with any token is an account here, except REFUSED_TOKEN. Reports go to the request's
@@ -47,20 +45,12 @@ class Twilio:
     Source: twilio.com/docs/messaging/api/message-resource, twilio.com/docs/api/errors, twilio.com/docs/iam/api/account.
     """
 
-    def __init__(
-        self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
-
     def __call__(self, request: Request) -> Reply:
         """The reply to one request."""
         path = _PATH.fullmatch(request.path.partition("?")[0])
         if path is None:
             return self._refuse(Answer(404, "20404", f"The requested resource {request.path} was not found"))
-        user, token = _credentials(request)
+        user, token = basic_auth(request)
         refusal = _check_access(request, user, token, path[1], "POST" if path[2] else "GET")
         if refusal is not None:
             return self._refuse(refusal)
@@ -70,7 +60,7 @@ class Twilio:
         """The account itself; no message, and none recorded."""
         trouble = self._judge.fault(account)
         if trouble is not None and not trouble.status:
-            return Reply(200, behaviour=trouble.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(trouble)
         if trouble is not None and trouble.status >= HTTPStatus.TOO_MANY_REQUESTS:
             return self._refuse(trouble)
         body = {
@@ -81,7 +71,7 @@ class Twilio:
             "type": "Full",
             "uri": f"/2010-04-01/Accounts/{account}.json",
         }
-        return Reply(200, _HEADERS, json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return self._answer(200, body)
 
     def _create(self, request: Request, account: str, token: str) -> Reply:
         """The reply to one creation."""
@@ -94,23 +84,19 @@ class Twilio:
         self._record.append(
             "twilio",
             to,
-            outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-            status=201 if answer is None else answer.status,
-            code="" if answer is None else answer.code,
+            **verdict(answer, 201),
             provider_id=sid,
             tag=_tag(form),
             payload=json.dumps(form),
             about=json.dumps({"account": account, "media": media}),
         )
         if answer is None or answer.accepts:
-            hook = self._webhooks.of("twilio")
-            answers_to = None if hook is None else hook.url
+            answers_to = self._webhooks.address("twilio")
             self._webhooks.post(posts(form, account=account, auth_token=token, sid=sid, answers_to=answers_to))
         if answer is None:
-            body = json.dumps(self._message(account, sid, form, len(media))).encode()
-            return Reply(201, _HEADERS, body, delay_s=self._judge.delay_s)
+            return self._answer(201, self._message(account, sid, form, len(media)))
         if not answer.status:
-            return Reply(201, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer, 201)
         return self._refuse(answer)
 
     def _message(self, account: str, sid: str, form: Mapping[str, str], media: int) -> dict[str, object]:
@@ -149,25 +135,15 @@ class Twilio:
             "more_info": f"https://www.twilio.com/docs/errors/{answer.code}",
             "status": answer.status,
         }
-        headers = list(_HEADERS)
-        if answer.status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            headers.append((b"www-authenticate", b'Basic realm="Twilio API"'))
-        return Reply(answer.status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        asks = answer.status == HTTPStatus.UNAUTHORIZED
+        return self._answer(answer.status, body, *([_CHALLENGE] if asks else []))
+
+    def _answer(self, status: int, body: Mapping[str, object], *headers: tuple[bytes, bytes]) -> Reply:
+        used = (b"twilio-concurrent-requests", b"1")
+        return json_reply(self._judge, status, body, used, *headers, kind=b"application/json;charset=utf-8")
 
 
-_HEADERS = ((b"content-type", b"application/json;charset=utf-8"), (b"twilio-concurrent-requests", b"1"))
-
-
-def _credentials(request: Request) -> tuple[str, str]:
-    """User and password of HTTP Basic; empty where there are none."""
-    scheme, _, encoded = request.headers.get(b"authorization", b"").partition(b" ")
-    try:
-        user, _, token = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return (user, token) if scheme.lower() == b"basic" else ("", "")
+_CHALLENGE = (b"www-authenticate", b'Basic realm="Twilio API"')
 
 
 def _check_access(request: Request, user: str, token: str, account: str, method: str) -> Answer | None:

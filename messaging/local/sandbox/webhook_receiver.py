@@ -16,10 +16,11 @@ from itertools import zip_longest
 from typing import Any
 
 from messaging.channel import Channel
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress, find_magic
+from messaging.local.sandbox.answers import DROPPED, LOST, NEVER, Answer, MagicAddress, Trouble
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge, find_magic
 from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.replies import json_reply, no_reply
 from messaging.local.sandbox.stand_in import StandIn
 from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
 
@@ -28,9 +29,6 @@ MAX_RECIPIENTS = 100
 REMEMBERED = 100_000
 """Deliveries whose results are kept, so that one that comes again is taken once."""
 
-_DROPPED = Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION)
-_LOST = Answer(0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True)
-_SILENCE = Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER)
 _RESULTS = frozenset({"dead", "suppressed", "rejected", "failed", "retry"})
 """Codes that are one recipient's result, in an answer that is 200; the others answer the whole request."""
 
@@ -51,21 +49,18 @@ _CASES: Sequence[tuple[str, str, Answer, bool]] = (
     ("server-error", "2500", Answer(500, "server-error", "internal error"), False),
     ("unavailable-once", "3503", Answer(503, "unavailable", "unavailable"), True),
     ("unavailable", "2503", Answer(503, "unavailable", "unavailable"), False),
-    ("timeout", "9000", _SILENCE, False),
-    ("reset", "9001", _DROPPED, False),
-    ("lost-answer", "9004", _LOST, False),
+    ("timeout", "9000", NEVER, False),
+    ("reset", "9001", DROPPED, False),
+    ("lost-answer", "9004", LOST, False),
 )
 """Word, digits, answer, and whether only the first request gets it."""
 
-FAULTS: Mapping[Fault, Answer] = {
-    Fault.THROTTLED: Answer(429, "throttled", "too many requests"),
-    Fault.INTERNAL: Answer(500, "server-error", "internal error"),
-    Fault.UNAVAILABLE: Answer(503, "unavailable", "unavailable"),
-    Fault.DEAD: Answer(200, "dead", "no such address"),
-    Fault.RESET: _DROPPED,
-    Fault.LOST_ANSWER: _LOST,
-    Fault.NEVER_ANSWER: _SILENCE,
-}
+FAULTS = Trouble(
+    throttled=Answer(429, "throttled", "too many requests"),
+    internal=Answer(500, "server-error", "internal error"),
+    unavailable=Answer(503, "unavailable", "unavailable"),
+    dead=Answer(200, "dead", "no such address"),
+).faults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +187,10 @@ class Receiver:
                 self._remember(tag, one.provider_id)
         self._report(body, taken, secret)
         if whole is not None and not whole.status:
-            return Reply(200, behaviour=whole.behaviour, delay_s=self._judge.delay_s)
+            return no_reply(self._judge, whole)
         if whole is not None:
             return self._refuse(whole)
-        return self._reply(200, {"results": [one.result for one in taken]})
+        return json_reply(self._judge, 200, {"results": [one.result for one in taken]})
 
     def _judge_all(self, people: Sequence[tuple[str, bool]]) -> tuple[list[Answer | None], Answer | None]:
         """Each recipient's own answer, and that of the whole request. Rates other than `dead` count requests."""
@@ -253,13 +248,7 @@ class Receiver:
             self._known.popitem(last=False)
 
     def _refuse(self, answer: Answer) -> Reply:
-        return self._reply(answer.status, {"code": answer.code, "message": answer.text})
-
-    def _reply(self, status: int, body: Mapping[str, Any]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return json_reply(self._judge, answer.status, {"code": answer.code, "message": answer.text})
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

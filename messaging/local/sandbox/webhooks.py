@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,11 @@ class Post:
     method: str = "POST"
 
 
+def json_post(url: str, document: Mapping[str, Any]) -> Post:
+    """A receipt in JSON whose headers bear no signature."""
+    return Post(url=url, body=json.dumps(document).encode(), headers={"content-type": "application/json"})
+
+
 @dataclass(slots=True, kw_only=True)
 class Manners:
     """How receipts are told."""
@@ -105,6 +111,11 @@ class Webhooks:
     def of(self, kind: str) -> Webhook | None:
         """What is registered for the kind's accounts."""
         return self._registered.get(kind)
+
+    def address(self, kind: str, named: str | None = None) -> str:
+        """Where a message's receipts go: the address its request named, else the registered one, else none ("")."""
+        hook = self.of(kind)
+        return named or ("" if hook is None else hook.url)
 
     def post(self, posts: Sequence[Post]) -> None:
         """Tell these, in order. An address that is not on loopback is left out."""

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from messaging.local.sandbox.web.mailgun import REFUSED_KEY, STAND_IN, sign
+from messaging.local.sandbox.web.mailgun import REFUSED_KEY, sign
 from messaging.message import Email, Push
-from messaging.outcome import Action
 from messaging.receipt import Inbound
-from tests.contract.servers import Answer
-from tests.contract.subject import RECEIPTS_URL, Genuine, Magic, Subject, by_http1, json_answer
-
-_MAGIC = {
-    Magic.DEAD: "invalid", Magic.SILENT: "timeout", Magic.DROPPED: "reset", Magic.LOST: "lost-answer",
-    Magic.NOT_NOW: "unavailable",
-}  # fmt: skip
+from tests.contract.subject import Genuine, json_answer, posted, unreadable, web_subject
 
 
 def _genuine(account: Mapping[str, object]) -> Genuine:
@@ -35,26 +27,24 @@ def _genuine(account: Mapping[str, object]) -> Genuine:
     }
     signature = sign(str(account["webhookKey"]), int(now.timestamp()))
 
-    def inbound(body: bytes) -> Inbound:
-        headers = {"content-type": "application/json"}
-        return Inbound(method="POST", url=RECEIPTS_URL, headers=headers, body=body, received_at=now)
-
     def with_body(body: bytes) -> Inbound:
         """The body's event-data under a signature that holds."""
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            return inbound(body)
+            return posted(body)
         data = document.get("event-data") if isinstance(document, dict) else document
-        return inbound(json.dumps({"signature": signature, "event-data": data}).encode())
+        return posted(json.dumps({"signature": signature, "event-data": data}).encode())
 
     body = json.dumps({"signature": signature, "event-data": event}).encode()
-    return Genuine(inbound=inbound(body), signature=signature["signature"], covers_body=False, with_body=with_body)
+    return Genuine(inbound=posted(body), signature=signature["signature"], covers_body=False, with_body=with_body)
 
 
-SUBJECT = Subject(
-    kind="mailgun",
-    content=Email(subject="Hello", content="there"),
+SUBJECT = web_subject(
+    "mailgun",
+    dead="invalid",
+    not_now="unavailable",
+    wrong={"apiKey": REFUSED_KEY},
     unsendable=(
         Email(subject="", content="b"),
         Push(title="x"),
@@ -62,19 +52,7 @@ SUBJECT = Subject(
         Email(subject="s", content="b", headers={"X-Mailgun-Variables": "{}"}),
         Email(subject="s", content="b", headers={"X-Long": "x " * 9000}),
     ),
-    fresh=lambda: f"u{secrets.token_hex(8)}@example.com",
-    magic=lambda case: f"{_MAGIC[case]}+{secrets.token_hex(8)}@example.com",
-    endpoint=lambda addresses: addresses.of("mailgun"),
-    credentials=lambda _: STAND_IN.fields(),
-    wrong=lambda _: STAND_IN.fields() | {"apiKey": REFUSED_KEY},
-    serve=by_http1,
-    refused_content=json_answer(400, '{"message": "Only one parameters \'html\' or \'template\' is allowed."}'),
-    unreadable=(
-        Answer(200, body=b"<html>"), Answer(204), json_answer(200, "[]"), json_answer(200, '{"message": "Queued."}'),
-        Answer(200, {"content-encoding": "gzip"}, b"<html>"), Answer(200, cut=True),
-    ),
-    throttled=Action.RETRY_AFTER,
-    delay_s=(7, 7),
-    options={"fromEmail": "news@mg.example.org", "fromName": "News"},
+    refused_content=json_answer(400, "{\"message\": \"Only one parameters 'html' or 'template' is allowed.\"}"),
+    unreadable=unreadable(200, json_answer(200, '{"message": "Queued."}')),
     genuine=_genuine,
-)  # fmt: skip
+)

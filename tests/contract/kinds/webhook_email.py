@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from messaging.local.sandbox.web.webhook_email import STAND_IN
 from messaging.message import Email, Push
 from tests.contract.kinds import webhook_push
-from tests.contract.subject import Magic
-
-_MAGIC = {
-    Magic.DEAD: "dead",
-    Magic.SILENT: "timeout",
-    Magic.DROPPED: "reset",
-    Magic.LOST: "lost-answer",
-    Magic.NOT_NOW: "busy",
-}
+from tests.contract.subject import fresh_mailbox, magic_mailboxes
 
 SUBJECT = replace(
     webhook_push.SUBJECT,
@@ -28,8 +19,8 @@ SUBJECT = replace(
         Email(subject="s", content="half a character: \ud83d"),
         Email(subject="s", content="b", headers={"To": "x"}),
     ),
-    fresh=lambda: f"u{secrets.token_hex(8)}@example.com",
-    magic=lambda case: f"{_MAGIC[case]}+{secrets.token_hex(8)}@example.com",
+    fresh=fresh_mailbox,
+    magic=magic_mailboxes(dead="dead", not_now="busy"),
     endpoint=lambda addresses: addresses.of("webhook_email"),
     credentials=lambda _: STAND_IN.fields(),
     wrong=lambda _: STAND_IN.fields() | {"secret": "another one"},

@@ -13,7 +13,7 @@ from messaging.message import Push, Sms
 from messaging.outcome import Action
 from messaging.receipt import Inbound
 from tests.contract.servers import Answer
-from tests.contract.subject import RECEIPTS_URL, Genuine, Magic, Subject, by_http1, json_answer
+from tests.contract.subject import Genuine, Magic, Subject, by_http1, json_answer, posted
 
 _MAGIC = {
     Magic.DEAD: "magic-dead",
@@ -35,7 +35,7 @@ def _genuine(fields: Mapping[str, object]) -> Genuine:
     def signed(body: bytes) -> Inbound:
         now = datetime.now(UTC)
         headers = sign(str(fields["secret"]), "evt_1", int(now.timestamp()), body)
-        return Inbound(method="POST", url=RECEIPTS_URL, headers=headers, body=body, received_at=now)
+        return posted(body, headers)
 
     inbound = signed(json.dumps({"events": events}).encode())
     return Genuine(inbound=inbound, signature=inbound.headers["webhook-signature"], with_body=signed)

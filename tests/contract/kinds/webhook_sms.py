@@ -8,7 +8,7 @@ from dataclasses import replace
 from messaging.local.sandbox.web.webhook_sms import STAND_IN
 from messaging.message import Push, Sms
 from tests.contract.kinds import webhook_push
-from tests.contract.subject import Magic
+from tests.contract.subject import Magic, fresh_number
 
 _MAGIC = {
     Magic.DEAD: "+19000404",
@@ -23,7 +23,7 @@ SUBJECT = replace(
     kind="webhook_sms",
     content=Sms(content="Code: 1234"),
     unsendable=(Push(title="x"), Sms(content=""), Sms(content="half a character: \ud83d")),
-    fresh=lambda: f"+4477{secrets.randbelow(10**9):09}",
+    fresh=fresh_number,
     magic=lambda case: f"{_MAGIC[case]}{secrets.randbelow(10**5):05}",
     endpoint=lambda addresses: addresses.of("webhook_sms"),
     credentials=lambda _: STAND_IN.fields(),

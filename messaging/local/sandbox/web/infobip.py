@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress, find_magic
+from messaging.local.sandbox.answers import Answer, MagicAddress, Trouble, row
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge, find_magic
+from messaging.local.sandbox.provider import Provider
 from messaging.local.sandbox.record import Outcome, Record
 from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.webhooks import Webhooks, events_for, json_post
 from messaging.sms_segments import segments
 
 REFUSED_KEY = "refused-key"
@@ -95,7 +96,7 @@ class _Sms:
         return bool(((self.message.get("webhooks") or {}).get("delivery") or {}).get("intermediateReport"))
 
 
-class Infobip:
+class Infobip(Provider):
     """Answers messages as Infobip's pages say, and records each destination.
 
     Any API key is an account here, except REFUSED_KEY.
@@ -104,10 +105,7 @@ class Infobip:
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._log: dict[str, str] = {}
         """Status by message id."""
 
@@ -119,9 +117,9 @@ class Infobip:
             return self._refuse(Answer(401, "UNAUTHORIZED", "Invalid login details"))
         match parts.path, request.method:
             case "/account/1/balance", "GET":
-                return self._reply(_OK, {"balance": 47.79, "currency": "EUR"})
+                return self._json(_OK, {"balance": 47.79, "currency": "EUR"})
             case "/sms/3/logs", "GET":
-                return self._reply(_OK, {"results": self._logs(parse_qs(parts.query))})
+                return self._json(_OK, {"results": self._logs(parse_qs(parts.query))})
             case "/sms/3/messages", "POST":
                 return self._read(request.body)
             case _:
@@ -173,7 +171,7 @@ class Infobip:
                 }
                 for sms, status in zip(texts, statuses, strict=True)
             ]
-            return self._reply(_OK, {"bulkId": bulk, "messages": messages})
+            return self._json(_OK, {"bulkId": bulk, "messages": messages})
         if whole.code == _NAMED:
             return self._violate([(f"messages[{blamed}].destinations[0].to", whole.text)])
         return self._refuse(whole)
@@ -212,23 +210,14 @@ class Infobip:
 
     def _tell(self, texts: Sequence[_Sms], bulk: str) -> None:
         """Reports, those of one step and address in one request."""
-        registered = self._webhooks.of("infobip")
         steps: dict[tuple[int, str], list[dict[str, object]]] = {}
         for sms in texts:
-            url = sms.callback or (registered.url if registered else "")
+            url = self._webhooks.address("infobip", sms.callback)
             for step, event in enumerate(events_for(f"+{sms.to}")):
                 if url and (event != "deferred" or sms.wants_intermediate):
                     steps.setdefault((step, url), []).append(self._report(sms, bulk, *_WORDS[event]))
-        self._webhooks.post(
-            [
-                Post(
-                    url=url,
-                    body=json.dumps({"results": results}).encode(),
-                    headers={"content-type": "application/json"},
-                )
-                for (_, url), results in sorted(steps.items(), key=lambda item: item[0])
-            ]
-        )
+        ordered = sorted(steps.items(), key=lambda item: item[0])
+        self._webhooks.post([json_post(url, {"results": results}) for (_, url), results in ordered])
 
     def _report(self, sms: _Sms, bulk: str, status: str, error: str) -> dict[str, object]:
         now = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%dT%H:%M:%S.000+0000}"
@@ -249,9 +238,9 @@ class Infobip:
 
     def _refuse(self, answer: Answer) -> Reply:
         if not answer.status:
-            return Reply(_OK, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         exception = {"messageId": answer.code, "text": answer.text}
-        return self._reply(answer.status, {"requestError": {"serviceException": exception}})
+        return self._json(answer.status, {"requestError": {"serviceException": exception}})
 
     def _violate(self, found: Sequence[tuple[str, str]]) -> Reply:
         listed = [{"property": where, "violation": what} for where, what in found]
@@ -262,13 +251,7 @@ class Infobip:
             "violations": listed,
             "resources": [],
         }
-        return self._reply(400, document)
-
-    def _reply(self, status: int, document: Mapping[str, object]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(document).encode(), delay_s=self._judge.delay_s)
+        return self._json(400, document)
 
 
 def _status(identity: str) -> dict[str, object]:
@@ -358,53 +341,35 @@ def _view(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"channel": "sms", "from": payload.get("sender"), "text": (payload.get("content") or {}).get("text")}
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
+_TROUBLE = Trouble(
+    throttled=Answer(429, "TOO_MANY_REQUESTS", "Too many requests"),
+    internal=Answer(500, "GENERAL_ERROR", "Something went wrong"),
+    unavailable=Answer(503, "SERVICE_UNAVAILABLE", "Service unavailable"),
+    dead=Answer(_OK, "52", "rejected destination"),
+)
 
 # Rows with status 200 are about one destination, the others about the request it is in.
 STAND_IN = StandIn(
     build=Infobip,
     magic=(
-        _row("+1999052", _OK, "52", "rejected destination"),
-        _row("+1999010", _OK, "10", "do not disturb"),
-        _row("+1999014", _OK, "14", "blocklisted"),
-        _row("+1999087", _OK, "87", "blocked by Signals"),
-        _row("+1999012", _OK, "12", "not enough credits"),
-        _row("+1999013", _OK, "13", "rejected sender"),
-        _row("+1999006", _OK, "6", "no network"),
-        _row("+1999020", _OK, "20", "flooding filter"),
-        _row("+1998020", _OK, "20", "flooding filter", once=True),
-        _row("+1999021", _OK, "21", "system error"),
-        _row("+1998021", _OK, "21", "system error", once=True),
-        _row("+1999400", 400, _NAMED, "must be a number in international format"),
-        _row("+1999499", 400, _UNNAMED, "Bad Request"),
-        _row("+1999401", 401, "UNAUTHORIZED", "Invalid login details"),
-        _row("+1999403", 403, "FORBIDDEN", "Unauthorized access"),
-        _row("+1999429", 429, "TOO_MANY_REQUESTS", "Too many requests"),
-        _row("+1998429", 429, "TOO_MANY_REQUESTS", "Too many requests", once=True),
-        _row("+1999500", 500, "GENERAL_ERROR", "Something went wrong"),
-        _row("+1999503", 503, "SERVICE_UNAVAILABLE", "Service unavailable"),
-        _row("+1998503", 503, "SERVICE_UNAVAILABLE", "Service unavailable", once=True),
-        _silent("+1999000", Behaviour.NEVER_ANSWER, "never answered"),
-        _silent("+1999001", Behaviour.DROP_CONNECTION, "connection dropped"),
-        _silent("+1999004", Behaviour.DROP_CONNECTION, "accepted, then connection dropped", accepts=True),
+        MagicAddress("+1999052", _TROUBLE.dead),
+        row("+1999010", _OK, "10", "do not disturb"),
+        row("+1999014", _OK, "14", "blocklisted"),
+        row("+1999087", _OK, "87", "blocked by Signals"),
+        row("+1999012", _OK, "12", "not enough credits"),
+        row("+1999013", _OK, "13", "rejected sender"),
+        row("+1999006", _OK, "6", "no network"),
+        row("+1999020", _OK, "20", "flooding filter"),
+        row("+1998020", _OK, "20", "flooding filter", once=True),
+        row("+1999021", _OK, "21", "system error"),
+        row("+1998021", _OK, "21", "system error", once=True),
+        row("+1999400", 400, _NAMED, "must be a number in international format"),
+        row("+1999499", 400, _UNNAMED, "Bad Request"),
+        row("+1999401", 401, "UNAUTHORIZED", "Invalid login details"),
+        row("+1999403", 403, "FORBIDDEN", "Unauthorized access"),
+        *_TROUBLE.numbers(),
     ),
-    faults={
-        Fault.THROTTLED: Answer(429, "TOO_MANY_REQUESTS", "Too many requests"),
-        Fault.INTERNAL: Answer(500, "GENERAL_ERROR", "Something went wrong"),
-        Fault.UNAVAILABLE: Answer(503, "SERVICE_UNAVAILABLE", "Service unavailable"),
-        Fault.DEAD: Answer(_OK, "52", "rejected destination"),
-        Fault.RESET: Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION),
-        Fault.LOST_ANSWER: Answer(
-            0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True
-        ),
-        Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-    },
+    faults=_TROUBLE.faults(),
     fields=_fields,
     view=_view,
 )

@@ -1,7 +1,5 @@
 """Mailgun, as far as a sender can see it: `POST /v3/{domain}/messages` and `GET /v4/domains/{domain}`."""
 
-import base64
-import binascii
 import hashlib
 import hmac
 import itertools
@@ -14,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress, find_magic
+from messaging.local.sandbox.answers import SILENT_MAILBOXES, Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge, find_magic
 from messaging.local.sandbox.mailgun_form import (
     MAX_MESSAGE_BYTES,
     FormError,
@@ -25,9 +23,11 @@ from messaging.local.sandbox.mailgun_form import (
     read_form,
     size_of,
 )
-from messaging.local.sandbox.record import Outcome, Record
-from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.request_parts import basic_auth
+from messaging.local.sandbox.stand_in import StandIn, email_view
+from messaging.local.sandbox.webhooks import Post, Webhooks, events_for, json_post
 
 KIND = "mailgun"
 REFUSED_KEY = "key-" + "f" * 32
@@ -64,7 +64,7 @@ _FAILURES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
 """Severity, reason and delivery-status of `failed` events."""
 
 
-class Mailgun:
+class Mailgun(Provider):
     """Answers message creations as Mailgun's pages say, and records each recipient.
 
     Any key is an account here but REFUSED_KEY, any domain one of its own but the two above.
@@ -74,10 +74,7 @@ class Mailgun:
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._numbers = itertools.count(1)
 
     def __call__(self, request: Request) -> Reply:
@@ -116,7 +113,7 @@ class Mailgun:
         if answer is None:
             return self._reply(200, {"id": f"<{message_id}>", "message": "Queued. Thank you."})
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         return self._refuse(answer)
 
     def _judge_all(self, recipients: list[str]) -> Answer | None:
@@ -137,9 +134,7 @@ class Mailgun:
         self._record.append(
             KIND,
             address,
-            outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-            status=200 if answer is None else answer.status,
-            code="" if answer is None else answer.code,
+            **verdict(answer, 200),
             provider_id=f"<{message_id}>",
             tag=content["variables"].get("delivery"),
             payload=json.dumps(content),
@@ -165,9 +160,7 @@ class Mailgun:
                 "tags": [],
             }
             body = {"signature": sign(hook.key, int(self._clock())), "event-data": event}
-            posts.append(
-                Post(url=hook.url, body=json.dumps(body).encode(), headers={"content-type": "application/json"})
-            )
+            posts.append(json_post(hook.url, body))
         return posts
 
     def _event(self, word: str, suppressed: tuple[str, int, str] | None) -> dict[str, Any]:
@@ -222,23 +215,13 @@ def _check_access(request: Request, domain: str, *, sends: bool) -> Answer | Non
 
 def _key(request: Request) -> str:
     """The password of `api`, or an empty text."""
-    scheme, _, encoded = request.headers.get(b"authorization", b"").partition(b" ")
-    try:
-        user, _, key = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-    return key if scheme.lower() == b"basic" and user == "api" else ""
+    user, key = basic_auth(request)
+    return key if user == "api" else ""
 
 
 def _row(prefix: str, status: int, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, str(status), text), once)
+    return row(prefix, status, str(status), text, once=once)
 
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
-
-_DROP = Behaviour.DROP_CONNECTION
 
 MAGIC = (
     _row("invalid", 400, _BAD_ADDRESS),
@@ -259,9 +242,7 @@ MAGIC = (
     _row("unavailable-once", 503, "Service Unavailable", once=True),
     _row("unavailable", 503, "Service Unavailable"),
     _row("gateway-timeout", 504, "Gateway Timeout"),
-    _silent("timeout", Behaviour.NEVER_ANSWER, "never answered"),
-    _silent("reset", _DROP, "connection dropped"),
-    _silent("lost-answer", _DROP, "accepted, then connection dropped", accepts=True),
+    *SILENT_MAILBOXES,
 )
 
 
@@ -276,24 +257,16 @@ def _fields() -> dict[str, Any]:
     }
 
 
-def _view(payload: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("from", "to", "subject", "text", "html", "attachments")
-    return {"channel": "email"} | {name: payload.get(name) for name in names}
-
-
 STAND_IN = StandIn(
     build=Mailgun,
     magic=MAGIC,
-    faults={
-        Fault.THROTTLED: Answer(429, "429", _TOO_MANY),
-        Fault.INTERNAL: Answer(500, "500", "Internal Server Error"),
-        Fault.UNAVAILABLE: Answer(503, "503", "Service Unavailable"),
-        Fault.DEAD: Answer(400, "400", _BAD_ADDRESS),
-        Fault.RESET: Answer(0, "connection dropped", behaviour=_DROP),
-        Fault.LOST_ANSWER: Answer(0, "accepted, then connection dropped", behaviour=_DROP, accepts=True),
-        Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-    },
+    faults=Trouble(
+        throttled=Answer(429, "429", _TOO_MANY),
+        internal=Answer(500, "500", "Internal Server Error"),
+        unavailable=Answer(503, "503", "Service Unavailable"),
+        dead=Answer(400, "400", _BAD_ADDRESS),
+    ).faults(),
     fields=_fields,
-    view=_view,
+    view=email_view,
     webhook_key=lambda fields: str(fields["webhookKey"]),
 )

@@ -8,18 +8,18 @@ Sources: docs.msg91.com/sms/send-sms, msg91.com/help/webhooks.
 import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlencode
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress, find_magic
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import find_magic
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.request_parts import json_object
 from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.webhooks import Post, events_for
 
 REFUSED_KEY = "refused-key"
 """The auth key that is always wrong."""
@@ -50,27 +50,16 @@ def fields() -> dict[str, Any]:
     return {"authKey": secrets.token_hex(14), "templateId": secrets.token_hex(12), "senderId": "SANDBX"}
 
 
-class Msg91:
+class Msg91(Provider):
     """Answers requests as MSG91's pages say, and records each recipient."""
-
-    def __init__(
-        self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
 
     def __call__(self, request: Request) -> Reply:
         """The reply to one request."""
         refusal = _check_access(request)
         if refusal is not None:
             return self._refuse(refusal)
-        try:
-            document = json.loads(request.body)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
+        document = json_object(request)
+        if document is None:
             return self._refuse(Answer(400, "", "Invalid JSON"))
         return self._take(document)
 
@@ -90,9 +79,7 @@ class Msg91:
             self._record.append(
                 "msg91",
                 to,
-                outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-                status=200 if answer is None else answer.status,
-                code="" if answer is None else answer.code,
+                **verdict(answer, 200),
                 provider_id=request_id,
                 tag=None if tag is None else str(tag),
                 payload=json.dumps({"sender": document.get("sender")} | dict(entry)),
@@ -101,9 +88,9 @@ class Msg91:
         if answer is None or answer.accepts:
             self._report(document, entries, request_id)
         if answer is None:
-            return self._reply(200, {"message": request_id, "type": "success"})
+            return self._json(200, {"message": request_id, "type": "success"})
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         return self._refuse(answer)
 
     def _judge_all(self, numbers: Sequence[str]) -> Answer | None:
@@ -111,9 +98,9 @@ class Msg91:
         found: Answer | None = None
         for place, number in enumerate(numbers):
             answer = self._judge.judge(number)
-            if answer is None or (found is not None and found.code != _DEAD.code):
+            if answer is None or (found is not None and found.code != _TROUBLE.dead.code):
                 continue
-            if find_magic("msg91", number) is not None or answer == _DEAD or place == 0:
+            if find_magic("msg91", number) is not None or answer == _TROUBLE.dead or place == 0:
                 found = answer
         return found
 
@@ -140,13 +127,7 @@ class Msg91:
 
     def _refuse(self, answer: Answer) -> Reply:
         body = {"message": answer.text, "type": "error"}
-        return self._reply(answer.status, body | ({"code": answer.code} if answer.code else {}))
-
-    def _reply(self, status: int, body: Mapping[str, Any]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return self._json(answer.status, body | ({"code": answer.code} if answer.code else {}))
 
 
 def _check_access(request: Request) -> Answer | None:
@@ -167,52 +148,32 @@ def _check(document: Mapping[str, Any], entries: Sequence[_Entry]) -> Answer | N
     if not entries:
         return Answer(200, "101", "Recipients are missing")
     if not all(_NUMBER.fullmatch(to[1:]) for to, _ in entries):
-        return _DEAD
+        return _TROUBLE.dead
     if any(len(str(entry.get("CRQID", ""))) > MAX_TAG for _, entry in entries):
         return Answer(200, "", "CRQID is over 80 characters")
     return None
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-_NEVER = Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER)
-_DROPPED = Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION)
-_LOST = Answer(0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True)
-_THROTTLED = Answer(429, "", "Too many requests")
-_UNAVAILABLE = Answer(503, "", "Service unavailable")
-_INTERNAL = Answer(500, "", "Internal server error")
-_DEAD = Answer(200, "202", "Invalid mobile number")
+_TROUBLE = Trouble(
+    throttled=Answer(429, "", "Too many requests"),
+    internal=Answer(500, "", "Internal server error"),
+    unavailable=Answer(503, "", "Service unavailable"),
+    dead=Answer(200, "202", "Invalid mobile number"),
+)
 
 STAND_IN = StandIn(
     build=Msg91,
     magic=(
-        MagicAddress("+1999400", _DEAD),
-        _row("+1999401", 401, "207", "Invalid authkey"),
-        _row("+1999402", 200, "301", "Insufficient balance"),
-        _row("+1999418", 200, "418", "IP is not whitelisted"),
-        _row("+1999306", 200, "306", "This route is currently unavailable"),
-        _row("+1999413", 200, "310", "SMS is too long"),
-        _row("+1999311", 200, "311", "Request discarded because the same request was generated within 10 seconds"),
-        MagicAddress("+1999429", _THROTTLED),
-        MagicAddress("+1998429", _THROTTLED, once=True),
-        MagicAddress("+1999500", _INTERNAL),
-        MagicAddress("+1999503", _UNAVAILABLE),
-        MagicAddress("+1998503", _UNAVAILABLE, once=True),
-        MagicAddress("+1999000", _NEVER),
-        MagicAddress("+1999001", _DROPPED),
-        MagicAddress("+1999004", _LOST),
+        MagicAddress("+1999400", _TROUBLE.dead),
+        row("+1999401", 401, "207", "Invalid authkey"),
+        row("+1999402", 200, "301", "Insufficient balance"),
+        row("+1999418", 200, "418", "IP is not whitelisted"),
+        row("+1999306", 200, "306", "This route is currently unavailable"),
+        row("+1999413", 200, "310", "SMS is too long"),
+        row("+1999311", 200, "311", "Request discarded because the same request was generated within 10 seconds"),
+        *_TROUBLE.numbers(),
     ),
-    faults={
-        Fault.THROTTLED: _THROTTLED,
-        Fault.INTERNAL: _INTERNAL,
-        Fault.UNAVAILABLE: _UNAVAILABLE,
-        Fault.DEAD: _DEAD,
-        Fault.RESET: _DROPPED,
-        Fault.LOST_ANSWER: _LOST,
-        Fault.NEVER_ANSWER: _NEVER,
-    },
+    faults=_TROUBLE.faults(),
     fields=fields,
     view=lambda payload: {"channel": "sms", "from": payload.get("sender"), "text": payload.get("message")},
 )

@@ -6,7 +6,6 @@ docs.plivo.com/docs/messaging/concepts/signature-validation.
 """
 
 import base64
-import binascii
 import hmac
 import json
 import re
@@ -16,12 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.request_parts import basic_auth, fields_of
 from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.webhooks import Post, events_for
 from messaging.sms_segments import Encoding, segments
 
 REFUSED_TOKEN = "refused-token"  # noqa: S105  opens nothing
@@ -33,7 +32,7 @@ EXPIRY_S = (5, 10_799)
 _PATH = re.compile(r"/v1/Account/([A-Z0-9]{20})/(Message/)?")
 _NUMBER = re.compile(r"\+?[1-9][0-9]{4,14}")
 _STRIPPED = re.compile(r"[^A-Za-z0-9]")
-_FORM = b"application/x-www-form-urlencoded"
+_FORM = "application/x-www-form-urlencoded"
 _INVALID = "invalid_number"
 
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -47,31 +46,26 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 """`Status` and `ErrorCode` by the word of an event; Plivo has none for a delivery that is tried again."""
 
 
-class Plivo:
+class Plivo(Provider):
     """Answers messages as Plivo's pages say, and records each recipient.
 
     Any auth id of 20 letters and digits with any token is an account here, except REFUSED_TOKEN.
     """
-
-    def __init__(self, judge: Judge, record: Record, webhooks: Webhooks) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
 
     def __call__(self, request: Request) -> Reply:
         """The reply to one message, or to a question for the account."""
         path = _PATH.fullmatch(request.path.partition("?")[0])
         if path is None:
             return self._refuse(Answer(404, "404", "not found"))
-        user, token = _credentials(request)
+        user, token = basic_auth(request)
         if not token or token == REFUSED_TOKEN or user != path[1]:
             return self._refuse(Answer(401, "401", "authentication failed"))
         match path[2], request.method:
             case None, "GET":
                 account = {"auth_id": user, "name": "Sandbox", "cash_credits": "25.00000", "state": "active"}
-                return self._reply(200, account)
+                return self._json(200, account)
             case "Message/", "POST":
-                fields = _fields(request)
+                fields = fields_of(request)
                 unread = Answer(400, "400", "the body is neither JSON nor a form")
                 return self._refuse(unread) if fields is None else self._take(fields, token)
             case _:
@@ -90,9 +84,7 @@ class Plivo:
             self._record.append(
                 "plivo",
                 _plus(number),
-                outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-                status=202 if answer is None else answer.status,
-                code="" if answer is None else answer.code,
+                **verdict(answer, 202),
                 provider_id=identity,
                 tag=_tag(fields),
                 payload=json.dumps(fields),
@@ -108,11 +100,10 @@ class Plivo:
             "message_uuid": identities,
         }
         invalid = [number for number, answer in zip(numbers, answers, strict=True) if answer is not None]
-        return self._reply(202, document | ({_INVALID: invalid} if invalid else {}))
+        return self._json(202, document | ({_INVALID: invalid} if invalid else {}))
 
     def _tell(self, fields: Mapping[str, str], number: str, identity: str, token: str) -> None:
-        registered = self._webhooks.of("plivo")
-        url = fields.get("url") or (registered.url if registered else "")
+        url = self._webhooks.address("plivo", fields.get("url"))
         if not url:
             return
         posts = []
@@ -130,20 +121,14 @@ class Plivo:
                 ("MNC", "150"),
                 *([("ErrorCode", error)] if error else []),
             ]
-            headers = {"content-type": _FORM.decode()} | signatures(url, form, token)
+            headers = {"content-type": _FORM} | signatures(url, form, token)
             posts.append(Post(url=url, body=urlencode(form).encode(), headers=headers))
         self._webhooks.post(posts)
 
     def _refuse(self, answer: Answer) -> Reply:
         if not answer.status:
-            return Reply(202, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
-        return self._reply(answer.status, {"api_id": str(uuid.uuid4()), "error": answer.text})
-
-    def _reply(self, status: int, document: Mapping[str, object]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(document).encode(), delay_s=self._judge.delay_s)
+            return self._silence(answer, 202)
+        return self._json(answer.status, {"api_id": str(uuid.uuid4()), "error": answer.text})
 
 
 def signatures(url: str, form: list[tuple[str, str]], token: str) -> dict[str, str]:
@@ -164,27 +149,6 @@ def signatures(url: str, form: list[tuple[str, str]], token: str) -> dict[str, s
 
 def _hmac(text: str, token: str) -> str:
     return base64.b64encode(hmac.digest(token.encode(), text.encode(), "sha256")).decode()
-
-
-def _credentials(request: Request) -> tuple[str, str]:
-    scheme, _, encoded = request.headers.get(b"authorization", b"").partition(b" ")
-    try:
-        user, _, token = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return (user, token) if scheme.lower() == b"basic" else ("", "")
-
-
-def _fields(request: Request) -> dict[str, str] | None:
-    if request.headers.get(b"content-type", b"").startswith(_FORM):
-        return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
-    try:
-        document = json.loads(request.body)
-    except ValueError:
-        return None
-    if not isinstance(document, dict):
-        return None
-    return {name: str(value) for name, value in document.items() if value is not None}
 
 
 def _check(fields: Mapping[str, str], numbers: list[str]) -> Answer | None:
@@ -246,45 +210,27 @@ def _webhook_key(fields: Mapping[str, Any]) -> str:
     return str(fields.get("authToken") or "")
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
+_TROUBLE = Trouble(
+    throttled=Answer(429, "429", "too many requests"),
+    internal=Answer(500, "500", "internal server error"),
+    unavailable=Answer(503, "503", "service unavailable"),
+    dead=Answer(202, _INVALID, "not a number"),
+)
 
 STAND_IN = StandIn(
     build=Plivo,
     magic=(
-        _row("+1999050", 202, _INVALID, "not a number"),
-        _row("+1999051", 400, "400", "dst is not a valid number"),
-        _row("+1999040", 400, "400", "src is not assigned to the account"),
-        _row("+1999400", 400, "400", "the message is refused"),
-        _row("+1999401", 401, "401", "authentication failed"),
-        _row("+1999402", 402, "402", "Insufficient Credit"),
-        _row("+1999403", 403, "403", "sending to this region is not enabled"),
-        _row("+1999404", 404, "404", "not found"),
-        _row("+1999429", 429, "429", "too many requests"),
-        _row("+1998429", 429, "429", "too many requests", once=True),
-        _row("+1999500", 500, "500", "internal server error"),
-        _row("+1999503", 503, "503", "service unavailable"),
-        _row("+1998503", 503, "503", "service unavailable", once=True),
-        _silent("+1999000", Behaviour.NEVER_ANSWER, "never answered"),
-        _silent("+1999001", Behaviour.DROP_CONNECTION, "connection dropped"),
-        _silent("+1999004", Behaviour.DROP_CONNECTION, "accepted, then connection dropped", accepts=True),
+        MagicAddress("+1999050", _TROUBLE.dead),
+        row("+1999051", 400, "400", "dst is not a valid number"),
+        row("+1999040", 400, "400", "src is not assigned to the account"),
+        row("+1999400", 400, "400", "the message is refused"),
+        row("+1999401", 401, "401", "authentication failed"),
+        row("+1999402", 402, "402", "Insufficient Credit"),
+        row("+1999403", 403, "403", "sending to this region is not enabled"),
+        row("+1999404", 404, "404", "not found"),
+        *_TROUBLE.numbers(),
     ),
-    faults={
-        Fault.THROTTLED: Answer(429, "429", "too many requests"),
-        Fault.INTERNAL: Answer(500, "500", "internal server error"),
-        Fault.UNAVAILABLE: Answer(503, "503", "service unavailable"),
-        Fault.DEAD: Answer(202, _INVALID, "not a number"),
-        Fault.RESET: Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION),
-        Fault.LOST_ANSWER: Answer(
-            0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True
-        ),
-        Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-    },
+    faults=_TROUBLE.faults(),
     fields=_new_fields,
     view=_view,
     webhook_key=_webhook_key,

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from messaging.local.sandbox.answers import SILENT_MAILBOXES, Answer, Trouble, row, verdict
 from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress, find_magic
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.magic import Judge, find_magic
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.record import Record
 from messaging.local.sandbox.resend_email import BAD_ADDRESS, Problem, address_of, check_email, content_of
-from messaging.local.sandbox.stand_in import StandIn
+from messaging.local.sandbox.stand_in import StandIn, email_view
 from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
 
 KIND = "resend"
@@ -56,7 +57,7 @@ class _Told:
     reply: Reply
 
 
-class Resend:
+class Resend(Provider):
     """Answers email creations as Resend's pages say, and records each recipient.
 
     Keys start with `re_`. A request that is told again with its idempotency key is answered again and sends nothing.
@@ -66,10 +67,7 @@ class Resend:
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._told: dict[str, _Told] = {}
 
     def __call__(self, request: Request) -> Reply:
@@ -146,9 +144,7 @@ class Resend:
             self._record.append(
                 KIND,
                 address_of(content["to"]),
-                outcome=Outcome.ACCEPTED if own is None else own.outcome(),
-                status=200 if own is None else own.status,
-                code="" if own is None else own.code,
+                **verdict(own, 200),
                 provider_id=email_id,
                 tag=content["tags"].get("delivery"),
                 payload=json.dumps(content),
@@ -285,41 +281,30 @@ def _check_size(request: Request) -> Answer | None:
     return None
 
 
-def _row(prefix: str, status: int, name: str, message: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, name, message), once)
-
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
-
-_DROP = Behaviour.DROP_CONNECTION
 _TOO_MANY = "Too many requests. You can only make 5 requests per second."
 _INTERNAL = "An unexpected error occurred."
 _TESTING = "You can only send testing emails to your own email address."
 
 MAGIC = (
-    _row("invalid", 422, "validation_error", BAD_ADDRESS),
-    _row("missing-field", 422, "missing_required_field", "Missing `subject` field."),
-    _row("bad-parameter", 422, "invalid_parameter", "The parameter must be a valid UUID."),
-    _row("bad-attachment", 422, "invalid_attachment", "Attachment must have either a `content` or `path`."),
-    _row("bad-sender", 422, "invalid_from_address", "Invalid `from` field."),
-    _row("bad-key", 403, "invalid_api_key", "API key is invalid."),
-    _row("testing-only", 403, "validation_error", _TESTING),
-    _row("held-back", 451, "security_error", "We may have found a security issue with the request."),
-    _row("busy-once", 409, "concurrent_idempotent_requests", "Same key, first one still running.", once=True),
-    _row("rate-limit-once", 429, "rate_limit_exceeded", _TOO_MANY, once=True),
-    _row("rate-limit", 429, "rate_limit_exceeded", _TOO_MANY),
-    _row("daily-quota", 429, "daily_quota_exceeded", "You have reached your daily email sending quota."),
-    _row("monthly-quota", 429, "monthly_quota_exceeded", "You have reached your monthly email sending quota."),
-    _row("server-error-once", 500, "application_error", _INTERNAL, once=True),
-    _row("server-error", 500, "application_error", _INTERNAL),
-    _row("bad-gateway", 502, "", ""),
-    _row("unavailable-once", 503, "", "", once=True),
-    _row("unavailable", 503, "", ""),
-    _silent("timeout", Behaviour.NEVER_ANSWER, "never answered"),
-    _silent("reset", _DROP, "connection dropped"),
-    _silent("lost-answer", _DROP, "accepted, then connection dropped", accepts=True),
+    row("invalid", 422, "validation_error", BAD_ADDRESS),
+    row("missing-field", 422, "missing_required_field", "Missing `subject` field."),
+    row("bad-parameter", 422, "invalid_parameter", "The parameter must be a valid UUID."),
+    row("bad-attachment", 422, "invalid_attachment", "Attachment must have either a `content` or `path`."),
+    row("bad-sender", 422, "invalid_from_address", "Invalid `from` field."),
+    row("bad-key", 403, "invalid_api_key", "API key is invalid."),
+    row("testing-only", 403, "validation_error", _TESTING),
+    row("held-back", 451, "security_error", "We may have found a security issue with the request."),
+    row("busy-once", 409, "concurrent_idempotent_requests", "Same key, first one still running.", once=True),
+    row("rate-limit-once", 429, "rate_limit_exceeded", _TOO_MANY, once=True),
+    row("rate-limit", 429, "rate_limit_exceeded", _TOO_MANY),
+    row("daily-quota", 429, "daily_quota_exceeded", "You have reached your daily email sending quota."),
+    row("monthly-quota", 429, "monthly_quota_exceeded", "You have reached your monthly email sending quota."),
+    row("server-error-once", 500, "application_error", _INTERNAL, once=True),
+    row("server-error", 500, "application_error", _INTERNAL),
+    row("bad-gateway", 502, "", ""),
+    row("unavailable-once", 503, "", "", once=True),
+    row("unavailable", 503, "", ""),
+    *SILENT_MAILBOXES,
 )
 
 
@@ -333,23 +318,18 @@ def _fields() -> dict[str, Any]:
 
 
 def _view(payload: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("from", "to", "subject", "text", "html", "attachments")
-    view = {"channel": "email"} | {name: payload.get(name) for name in names}
-    return view | {"to": ", ".join(payload["to"])}
+    return email_view(payload) | {"to": ", ".join(payload["to"])}
 
 
 STAND_IN = StandIn(
     build=Resend,
     magic=MAGIC,
-    faults={
-        Fault.THROTTLED: Answer(429, "rate_limit_exceeded", _TOO_MANY),
-        Fault.INTERNAL: Answer(500, "application_error", _INTERNAL),
-        Fault.UNAVAILABLE: Answer(503, "", ""),
-        Fault.DEAD: Answer(422, "validation_error", BAD_ADDRESS),
-        Fault.RESET: Answer(0, "connection dropped", behaviour=_DROP),
-        Fault.LOST_ANSWER: Answer(0, "accepted, then connection dropped", behaviour=_DROP, accepts=True),
-        Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-    },
+    faults=Trouble(
+        throttled=Answer(429, "rate_limit_exceeded", _TOO_MANY),
+        internal=Answer(500, "application_error", _INTERNAL),
+        unavailable=Answer(503, "", ""),
+        dead=Answer(422, "validation_error", BAD_ADDRESS),
+    ).faults(),
     fields=_fields,
     view=_view,
     webhook_key=lambda fields: str(fields["webhookKey"]),

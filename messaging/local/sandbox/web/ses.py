@@ -21,15 +21,16 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Any
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
+from messaging.local.sandbox.answers import SILENT_MAILBOXES, Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge
 from messaging.local.sandbox.mail import read_mail
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.replies import no_reply
 from messaging.local.sandbox.ses_events import event
 from messaging.local.sandbox.sigv4 import SignatureRefusedError, Signer, check
 from messaging.local.sandbox.sns import Sns, topic_arn
-from messaging.local.sandbox.stand_in import StandIn
+from messaging.local.sandbox.stand_in import StandIn, email_view
 from messaging.local.sandbox.webhooks import Webhooks, events_for
 
 PREFIX = "/ses"
@@ -70,55 +71,35 @@ _JSON = (b"content-type", b"application/json")
 _PEM = (b"content-type", b"application/x-pem-file")
 
 
-def _row(prefix: str, status: int, name: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, name, text), once)
-
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
-
-_THROTTLED = Answer(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
-_INTERNAL = Answer(500, "InternalServiceErrorException", "Service encountered an internal error.")
-_UNAVAILABLE = Answer(503, "ServiceUnavailable", "Service is unavailable.")
-_DEAD = Answer(400, "BadRequestException", "Missing final '@domain'")
+_TROUBLE = Trouble(
+    throttled=Answer(429, "TooManyRequestsException", "Maximum sending rate exceeded."),
+    internal=Answer(500, "InternalServiceErrorException", "Service encountered an internal error."),
+    unavailable=Answer(503, "ServiceUnavailable", "Service is unavailable."),
+    dead=Answer(400, "BadRequestException", "Missing final '@domain'"),
+)
 _UNVERIFIED = "Email address is not verified. The following identities failed the check in region"
 
 _ROWS = (
-    MagicAddress("invalid", _DEAD),
-    _row("content", 400, "MessageRejected", "Message content was rejected."),
-    _row("unverified", 400, "MessageRejected", f"{_UNVERIFIED} EU-CENTRAL-1: unverified@example.com"),
-    _row("malformed", 400, "BadRequestException", "Invalid MIME in the raw message."),
-    MagicAddress("throttled-once", _THROTTLED, once=True),
-    MagicAddress("throttled", _THROTTLED),
-    _row("daily-quota", 400, "ThrottlingException", "Daily message quota exceeded."),
-    _row("limit", 400, "LimitExceededException", "A resource limit was exceeded."),
-    _row("suspended", 400, "AccountSuspendedException", "The account is suspended."),
-    _row("paused", 400, "SendingPausedException", "Email sending is disabled for the account."),
-    _row("mail-from", 400, "MailFromDomainNotVerifiedException", "The MAIL FROM domain is not verified."),
-    _row("no-set", 404, "NotFoundException", "Configuration set <no-set> does not exist."),
-    _row("forbidden", 403, "AccessDeniedException", "User is not authorized to perform ses:SendEmail."),
-    _row("clock", 403, "InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than now."),
-    MagicAddress("server-error-once", _INTERNAL, once=True),
-    MagicAddress("server-error", _INTERNAL),
-    MagicAddress("unavailable-once", _UNAVAILABLE, once=True),
-    MagicAddress("unavailable", _UNAVAILABLE),
-    _silent("timeout", Behaviour.NEVER_ANSWER, "never answered"),
-    _silent("reset", Behaviour.DROP_CONNECTION, "connection dropped"),
-    _silent("lost-answer", Behaviour.DROP_CONNECTION, "accepted, then connection dropped", accepts=True),
+    MagicAddress("invalid", _TROUBLE.dead),
+    row("content", 400, "MessageRejected", "Message content was rejected."),
+    row("unverified", 400, "MessageRejected", f"{_UNVERIFIED} EU-CENTRAL-1: unverified@example.com"),
+    row("malformed", 400, "BadRequestException", "Invalid MIME in the raw message."),
+    MagicAddress("throttled-once", _TROUBLE.throttled, once=True),
+    MagicAddress("throttled", _TROUBLE.throttled),
+    row("daily-quota", 400, "ThrottlingException", "Daily message quota exceeded."),
+    row("limit", 400, "LimitExceededException", "A resource limit was exceeded."),
+    row("suspended", 400, "AccountSuspendedException", "The account is suspended."),
+    row("paused", 400, "SendingPausedException", "Email sending is disabled for the account."),
+    row("mail-from", 400, "MailFromDomainNotVerifiedException", "The MAIL FROM domain is not verified."),
+    row("no-set", 404, "NotFoundException", "Configuration set <no-set> does not exist."),
+    row("forbidden", 403, "AccessDeniedException", "User is not authorized to perform ses:SendEmail."),
+    row("clock", 403, "InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than now."),
+    MagicAddress("server-error-once", _TROUBLE.internal, once=True),
+    MagicAddress("server-error", _TROUBLE.internal),
+    MagicAddress("unavailable-once", _TROUBLE.unavailable, once=True),
+    MagicAddress("unavailable", _TROUBLE.unavailable),
+    *SILENT_MAILBOXES,
 )
-
-_FAULTS: Mapping[Fault, Answer] = {
-    Fault.THROTTLED: _THROTTLED,
-    Fault.INTERNAL: _INTERNAL,
-    Fault.UNAVAILABLE: _UNAVAILABLE,
-    Fault.DEAD: _DEAD,
-    Fault.RESET: Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION),
-    Fault.LOST_ANSWER: Answer(
-        0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True
-    ),
-    Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-}
 
 
 class _RefusedError(Exception):
@@ -198,9 +179,7 @@ class Ses:
             self._record.append(
                 "ses",
                 address,
-                outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-                status=200 if answer is None else answer.status,
-                code="" if answer is None else answer.code,
+                **verdict(answer, 200),
                 provider_id=message_id,
                 tag=mail.tags.get("delivery"),
                 payload=payload,
@@ -214,7 +193,7 @@ class Ses:
         if answer is None:
             return self._reply(200, {"MessageId": message_id})
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return no_reply(self._judge, answer)
         return self._refuse(answer)
 
     def _publish(self, mail: _Mail, message_id: str) -> None:
@@ -267,12 +246,6 @@ def fields() -> dict[str, Any]:
         "fromEmail": "news@example.com",
         "fromName": "News",
     }
-
-
-def view(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The mail as its reader would see it."""
-    names = ("from", "to", "subject", "text", "html", "attachments")
-    return {"channel": "email"} | {name: payload.get(name) for name in names}
 
 
 def _read(body: bytes, signer: Signer) -> _Mail:
@@ -352,4 +325,4 @@ def _account(sent: int) -> Mapping[str, Any]:
     }
 
 
-STAND_IN = StandIn(build=Ses, magic=_ROWS, faults=_FAULTS, fields=fields, view=view)
+STAND_IN = StandIn(build=Ses, magic=_ROWS, faults=_TROUBLE.faults(), fields=fields, view=email_view)

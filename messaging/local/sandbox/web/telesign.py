@@ -18,12 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.request_parts import form_of
 from messaging.local.sandbox.stand_in import StandIn
 from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
 
@@ -59,16 +61,13 @@ def fields() -> dict[str, Any]:
     return {"customerId": customer_id, "apiKey": api_key_of(customer_id), "from": "+15005550006"}
 
 
-class Telesign:
+class Telesign(Provider):
     """Answers messages as Telesign's pages say, records each, and calls back."""
 
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._nonces: OrderedDict[str, None] = OrderedDict()
 
     def __call__(self, request: Request) -> Reply:
@@ -86,16 +85,14 @@ class Telesign:
         return self._take(request, customer)
 
     def _take(self, request: Request, customer: str) -> Reply:
-        form = {name: values[-1] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
+        form = form_of(request, keep_blank=False)
         to = f"+{form.get('phone_number', '')}"
         answer = _check_form(form) or self._judge.judge(to)
         reference = secrets.token_hex(16).upper()
         self._record.append(
             "telesign",
             to,
-            outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-            status=200 if answer is None else answer.status,
-            code="" if answer is None else answer.code,
+            **verdict(answer, 200),
             provider_id=reference,
             tag=form.get("external_id"),
             payload=json.dumps(form),
@@ -104,14 +101,13 @@ class Telesign:
         if answer is None or answer.accepts:
             self._call_back(form, to, customer, reference)
         if answer is None:
-            return self._reply(200, self._body(reference, 290, "Message in progress", form))
+            return self._json(200, self._body(reference, 290, "Message in progress", form))
         if not answer.status:
-            return Reply(200, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         return self._refuse(answer, reference)
 
     def _call_back(self, form: Mapping[str, str], to: str, customer: str, reference: str) -> None:
-        registered = self._webhooks.of("telesign")
-        url = form.get("callback_url") or (registered.url if registered else "")
+        url = self._webhooks.address("telesign", form.get("callback_url"))
         if not url:
             return
         posts = []
@@ -142,13 +138,7 @@ class Telesign:
         if number < 0:
             body |= {"status": status | {"description": "Transaction not attempted"}}
             body |= {"errors": [{"code": number, "description": answer.text}]}
-        return self._reply(answer.status, body)
-
-    def _reply(self, status: int, body: Mapping[str, Any]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return self._json(answer.status, body)
 
     def _customer(self, request: Request, path: str) -> str | Answer:
         """Who signed the request, or why it is refused."""
@@ -220,47 +210,27 @@ def _is_url(url: str | None) -> bool:
     return url is None or urlsplit(url).scheme in {"http", "https"}
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-_NEVER = Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER)
-_DROPPED = Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION)
-_LOST = Answer(0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True)
-_THROTTLED = Answer(429, "-40007", "Rate Limit Exceeded")
-_UNAVAILABLE = Answer(503, "-90001", "System Unavailable, please try again later.")
-_INTERNAL = Answer(500, "10000", "System Unavailable, Please try again later.")
-_DEAD = Answer(400, "11000", "Invalid value for parameter phone_number.")
+_TROUBLE = Trouble(
+    throttled=Answer(429, "-40007", "Rate Limit Exceeded"),
+    internal=Answer(500, "10000", "System Unavailable, Please try again later."),
+    unavailable=Answer(503, "-90001", "System Unavailable, please try again later."),
+    dead=Answer(400, "11000", "Invalid value for parameter phone_number."),
+)
 
 STAND_IN = StandIn(
     build=Telesign,
     magic=(
-        MagicAddress("+1999400", _DEAD),
-        _row("+1999401", 401, "-30000", "Invalid Customer ID"),
-        _row("+1999402", 400, "10030", "Insufficient funds in prepaid wallet."),
-        _row("+1999403", 403, "10011", "This product is not enabled for this CustomerID."),
-        _row("+1999413", 400, "11009", "Invalid value for parameter message."),
-        _row("+1999222", 200, "222", "SMS not supported"),
-        _row("+1999230", 400, "10032", "Message blocked by TeleSign"),
-        _row("+1999033", 403, "10033", "19990330000 has not been verified for this trial account."),
-        MagicAddress("+1999429", _THROTTLED),
-        MagicAddress("+1998429", _THROTTLED, once=True),
-        MagicAddress("+1999500", _INTERNAL),
-        MagicAddress("+1999503", _UNAVAILABLE),
-        MagicAddress("+1998503", _UNAVAILABLE, once=True),
-        MagicAddress("+1999000", _NEVER),
-        MagicAddress("+1999001", _DROPPED),
-        MagicAddress("+1999004", _LOST),
+        MagicAddress("+1999400", _TROUBLE.dead),
+        row("+1999401", 401, "-30000", "Invalid Customer ID"),
+        row("+1999402", 400, "10030", "Insufficient funds in prepaid wallet."),
+        row("+1999403", 403, "10011", "This product is not enabled for this CustomerID."),
+        row("+1999413", 400, "11009", "Invalid value for parameter message."),
+        row("+1999222", 200, "222", "SMS not supported"),
+        row("+1999230", 400, "10032", "Message blocked by TeleSign"),
+        row("+1999033", 403, "10033", "19990330000 has not been verified for this trial account."),
+        *_TROUBLE.numbers(),
     ),
-    faults={
-        Fault.THROTTLED: _THROTTLED,
-        Fault.INTERNAL: _INTERNAL,
-        Fault.UNAVAILABLE: _UNAVAILABLE,
-        Fault.DEAD: _DEAD,
-        Fault.RESET: _DROPPED,
-        Fault.LOST_ANSWER: _LOST,
-        Fault.NEVER_ANSWER: _NEVER,
-    },
+    faults=_TROUBLE.faults(),
     fields=fields,
     view=lambda payload: {"channel": "sms", "from": payload.get("sender_id"), "text": payload.get("message")},
     webhook_key=lambda given: str(given.get("apiKey") or ""),

@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import Answer, MagicAddress, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.request_parts import fields_of
 from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.webhooks import Webhooks, events_for, json_post
 from messaging.sms_segments import segments
 
 REFUSED_KEY = "refused-key"
@@ -39,16 +40,13 @@ def fields() -> dict[str, Any]:
     return {"username": f"user{secrets.token_hex(4)}", "apiKey": secrets.token_urlsafe(24), "from": "+15005550006"}
 
 
-class Textmagic:
+class Textmagic(Provider):
     """Answers messages as Textmagic's pages say, and records each recipient."""
 
     def __init__(
         self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
+        super().__init__(judge, record, webhooks, clock=clock)
         self._numbers = itertools.count(secrets.randbelow(10**9) + 10**9)
 
     def __call__(self, request: Request) -> Reply:
@@ -59,7 +57,7 @@ class Textmagic:
         path = request.path.partition("?")[0]
         if (request.method, path) == ("GET", "/api/v2/user"):
             user = {"id": 1, "username": username, "balance": 100.5, "currency": {"id": "USD"}, "status": "A"}
-            return self._reply(200, user)
+            return self._json(200, user)
         if path != "/api/v2/messages":
             return self._refuse(Answer(404, "", "Not Found"))
         if request.method != "POST":
@@ -67,7 +65,7 @@ class Textmagic:
         return self._take(request)
 
     def _take(self, request: Request) -> Reply:
-        form = _form(request)
+        form = fields_of(request, keep_blank=False)
         if form is None:
             return self._refuse(Answer(400, "", "Invalid request body"))
         phones = [phone for phone in form.get("phones", "").split(",") if phone]
@@ -84,18 +82,16 @@ class Textmagic:
             self._record.append(
                 "textmagic",
                 to,
-                outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-                status=201 if answer is None else answer.status,
-                code="" if answer is None else answer.code,
+                **verdict(answer, 201),
                 provider_id=str(id_),
                 payload=json.dumps(form),
             )
         if answer is None or answer.accepts:
             self._report(ids, form)
         if answer is None:
-            return self._reply(201, _created([id_ for id_, _ in ids], next(self._numbers)))
+            return self._json(201, _created([id_ for id_, _ in ids], next(self._numbers)))
         if not answer.status:
-            return Reply(201, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer, 201)
         return self._refuse(answer)
 
     def _report(self, ids: list[tuple[int, str]], form: Mapping[str, str]) -> None:
@@ -112,10 +108,7 @@ class Textmagic:
                     continue
                 said = {"sender": form.get("from"), "receiver": to[1:], "messageTime": at, "text": form.get("text")}
                 bodies.append({"id": id_, "status": _LETTERS[event], "timestamp": int(self._clock())} | said)
-            headers = {"content-type": "application/json"}
-            self._webhooks.post(
-                [Post(url=registered.url, body=json.dumps(body).encode(), headers=headers) for body in bodies]
-            )
+            self._webhooks.post([json_post(registered.url, body) for body in bodies])
 
     def _refuse(self, answer: Answer) -> Reply:
         body: dict[str, Any] = {"code": answer.status, "message": answer.text}
@@ -126,13 +119,7 @@ class Textmagic:
                 "message": "Validation Failed",
                 "errors": {"common": [] if named else [answer.text], "fields": named},
             }
-        return self._reply(answer.status, body)
-
-    def _reply(self, status: int, body: Mapping[str, Any]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return self._json(answer.status, body)
 
 
 def _created(ids: list[int], session: int) -> dict[str, Any]:
@@ -150,20 +137,6 @@ def _created(ids: list[int], session: int) -> dict[str, Any]:
     }
 
 
-def _form(request: Request) -> dict[str, str] | None:
-    """The parameters of a JSON body or a form; None for what is neither."""
-    kind = request.headers.get(b"content-type", b"")
-    if kind.startswith(b"application/x-www-form-urlencoded"):
-        return {name: values[-1] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
-    try:
-        document = json.loads(request.body)
-    except ValueError:
-        return None
-    if not isinstance(document, dict):
-        return None
-    return {name: str(value) for name, value in document.items() if value is not None}
-
-
 def _check(form: Mapping[str, str], phones: list[str]) -> Answer | None:
     text, sender, reference = form.get("text", ""), form.get("from"), form.get("referenceId")
     checks = (
@@ -177,46 +150,26 @@ def _check(form: Mapping[str, str], phones: list[str]) -> Answer | None:
     return next((Answer(400, code, said) for holds, code, said in checks if not holds), None)
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-_NEVER = Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER)
-_DROPPED = Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION)
-_LOST = Answer(0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True)
-_THROTTLED = Answer(429, "", "Too Many Requests")
-_UNAVAILABLE = Answer(503, "", "Service Unavailable")
-_INTERNAL = Answer(500, "", "Internal Server Error")
-_DEAD = Answer(400, "phones", "Invalid phone number")
+_TROUBLE = Trouble(
+    throttled=Answer(429, "", "Too Many Requests"),
+    internal=Answer(500, "", "Internal Server Error"),
+    unavailable=Answer(503, "", "Service Unavailable"),
+    dead=Answer(400, "phones", "Invalid phone number"),
+)
 
 STAND_IN = StandIn(
     build=Textmagic,
     magic=(
-        MagicAddress("+1999400", _DEAD),
-        _row("+1999401", 401, "", "Invalid credentials"),
-        _row("+1999402", 402, "", "Low balance"),
-        _row("+1999403", 403, "", "Access denied"),
-        _row("+1999413", 400, "text", "This text can't be sent"),
-        _row("+1999610", 400, "phones", "The contact has unsubscribed"),
-        _row("+1999606", 400, "from", "The sender ID is not allowed"),
-        MagicAddress("+1999429", _THROTTLED),
-        MagicAddress("+1998429", _THROTTLED, once=True),
-        MagicAddress("+1999500", _INTERNAL),
-        MagicAddress("+1999503", _UNAVAILABLE),
-        MagicAddress("+1998503", _UNAVAILABLE, once=True),
-        MagicAddress("+1999000", _NEVER),
-        MagicAddress("+1999001", _DROPPED),
-        MagicAddress("+1999004", _LOST),
+        MagicAddress("+1999400", _TROUBLE.dead),
+        row("+1999401", 401, "", "Invalid credentials"),
+        row("+1999402", 402, "", "Low balance"),
+        row("+1999403", 403, "", "Access denied"),
+        row("+1999413", 400, "text", "This text can't be sent"),
+        row("+1999610", 400, "phones", "The contact has unsubscribed"),
+        row("+1999606", 400, "from", "The sender ID is not allowed"),
+        *_TROUBLE.numbers(),
     ),
-    faults={
-        Fault.THROTTLED: _THROTTLED,
-        Fault.INTERNAL: _INTERNAL,
-        Fault.UNAVAILABLE: _UNAVAILABLE,
-        Fault.DEAD: _DEAD,
-        Fault.RESET: _DROPPED,
-        Fault.LOST_ANSWER: _LOST,
-        Fault.NEVER_ANSWER: _NEVER,
-    },
+    faults=_TROUBLE.faults(),
     fields=fields,
     view=lambda payload: {"channel": "sms", "from": payload.get("from"), "text": payload.get("text")},
 )

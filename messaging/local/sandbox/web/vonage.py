@@ -5,25 +5,22 @@ GSM-7 that is not sent as `unicode` arrives with question marks in their place.
 Sources: developer.vonage.com/en/api/sms, developer.vonage.com/en/messaging/sms/guides/delivery-receipts.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import SILENT_NUMBERS, Answer, Trouble, row, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.provider import Provider
+from messaging.local.sandbox.request_parts import basic_auth, form_of
 from messaging.local.sandbox.stand_in import StandIn
-from messaging.local.sandbox.webhooks import Post, Webhooks, events_for
+from messaging.local.sandbox.webhooks import events_for, json_post
 from messaging.sms_segments import segments
 
 REFUSED_SECRET = "refused-secret"  # noqa: S105  opens nothing
@@ -50,32 +47,24 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 """`status` and `err-code` by the word of an event."""
 
 
-class Vonage:
+class Vonage(Provider):
     """Answers messages as Vonage's pages say, and records each.
 
     Any key with any secret is an account here, except REFUSED_SECRET.
     """
 
-    def __init__(
-        self, judge: Judge, record: Record, webhooks: Webhooks, *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._judge = judge
-        self._record = record
-        self._webhooks = webhooks
-        self._clock = clock
-
     def __call__(self, request: Request) -> Reply:
         """The reply to one message, or to a question for the balance."""
         path = request.path.partition("?")[0]
-        form = {name: values[-1] for name, values in _parse(request.body).items()}
+        form = form_of(request)
         key, secret = _credentials(request, form)
         refused = not key or not secret or secret == REFUSED_SECRET
         if path == "/account/get-balance" and request.method == "GET":
             if refused:
-                return self._reply(_UNAUTHORIZED, {"error-code": "401", "error-code-label": "authentication failed"})
-            return self._reply(_OK, {"value": 10.28, "autoReload": False})
+                return self._json(_UNAUTHORIZED, {"error-code": "401", "error-code-label": "authentication failed"})
+            return self._json(_OK, {"value": 10.28, "autoReload": False})
         if path != "/sms/json" or request.method != "POST":
-            return self._reply(_NOT_FOUND, {"error-code": "420", "error-code-label": "no such resource"})
+            return self._json(_NOT_FOUND, {"error-code": "420", "error-code-label": "no such resource"})
         if refused:
             return self._refuse(Answer(_OK, "4", "Bad Credentials"))
         return self._take(form, key)
@@ -88,9 +77,7 @@ class Vonage:
         self._record.append(
             "vonage",
             to,
-            outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-            status=_OK if answer is None else answer.status,
-            code="" if answer is None else answer.code,
+            **verdict(answer, _OK),
             provider_id=identities[0],
             tag=form.get("client-ref"),
             payload=json.dumps({name: value for name, value in form.items() if name != "api_secret"}),
@@ -112,11 +99,11 @@ class Vonage:
             }
             for identity in identities
         ]
-        return self._reply(_OK, {"message-count": str(parts), "messages": messages})
+        return self._json(_OK, {"message-count": str(parts), "messages": messages})
 
     def _tell(self, form: Mapping[str, str], key: str, identities: list[str]) -> None:
         registered = self._webhooks.of("vonage")
-        url = form.get("callback") or (registered.url if registered else "")
+        url = self._webhooks.address("vonage", form.get("callback"))
         if not url:
             return
         method, _, secret = (registered.key if registered else "").partition(":")
@@ -143,25 +130,16 @@ class Vonage:
                     fields["client-ref"] = form["client-ref"]
                 if secret:
                     fields["sig"] = signature(fields, method, secret)
-                posts.append(Post(url=url, body=json.dumps(fields).encode(), headers=dict(_JSON_TEXT)))
+                posts.append(json_post(url, fields))
         self._webhooks.post(posts)
 
     def _refuse(self, answer: Answer) -> Reply:
         if not answer.status:
-            return Reply(_OK, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return self._silence(answer)
         if answer.status != _OK:
-            return self._reply(answer.status, {"error-code": answer.code, "error-code-label": answer.text})
+            return self._json(answer.status, {"error-code": answer.code, "error-code-label": answer.text})
         message = {"status": answer.code, "error-text": answer.text}
-        return self._reply(_OK, {"message-count": "1", "messages": [message]})
-
-    def _reply(self, status: int, document: Mapping[str, object]) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
-        return Reply(status, tuple(headers), json.dumps(document).encode(), delay_s=self._judge.delay_s)
-
-
-_JSON_TEXT = {"content-type": "application/json"}
+        return self._json(_OK, {"message-count": "1", "messages": [message]})
 
 
 def signature(fields: Mapping[str, str], method: str, secret: str) -> str:
@@ -175,19 +153,10 @@ def signature(fields: Mapping[str, str], method: str, secret: str) -> str:
     return hmac.new(secret.encode(), text.encode(), method).hexdigest().upper()
 
 
-def _parse(body: bytes) -> dict[str, list[str]]:
-    return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
-
-
 def _credentials(request: Request, form: Mapping[str, str]) -> tuple[str, str]:
-    scheme, _, encoded = request.headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"basic":
-        return form.get("api_key", ""), form.get("api_secret", "")
-    try:
-        key, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return key, secret
+    if request.headers.get(b"authorization", b"").partition(b" ")[0].lower() == b"basic":
+        return basic_auth(request)
+    return form.get("api_key", ""), form.get("api_secret", "")
 
 
 def _check(form: Mapping[str, str]) -> Answer | None:
@@ -239,48 +208,33 @@ def _webhook_key(fields: Mapping[str, Any]) -> str:
     return f"{fields.get('signatureMethod') or 'md5hash'}:{fields.get('webhookKey') or ''}"
 
 
-def _row(prefix: str, status: int, code: str, text: str, *, once: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(status, code, text), once)
-
-
-def _silent(prefix: str, behaviour: Behaviour, code: str, *, accepts: bool = False) -> MagicAddress:
-    return MagicAddress(prefix, Answer(0, code, behaviour=behaviour, accepts=accepts))
-
-
 STAND_IN = StandIn(
     build=Vonage,
     magic=(
-        _row("+1999033", _OK, "33", "Number De-activated"),
-        _row("+1999003", _OK, "3", "Invalid value for param: to"),
-        _row("+1999006", _OK, "6", "Unroutable message - rejected"),
-        _row("+1999007", _OK, "7", "Number barred"),
-        _row("+1999009", _OK, "9", "Partner quota exceeded"),
-        _row("+1999008", _OK, "8", "Partner account barred"),
-        _row("+1999015", _OK, "15", "Illegal Sender Address - rejected"),
-        _row("+1999101", _OK, "1", "Throughput Rate Exceeded"),
-        _row("+1998101", _OK, "1", "Throughput Rate Exceeded", once=True),
-        _row("+1999105", _OK, "5", "Internal Error"),
-        _row("+1998105", _OK, "5", "Internal Error", once=True),
-        _row("+1999401", 401, "401", "authentication failed"),
-        _row("+1999429", 429, "429", "too many requests"),
-        _row("+1999500", 500, "500", "internal error"),
-        _row("+1999503", 503, "503", "service unavailable"),
-        _row("+1998503", 503, "503", "service unavailable", once=True),
-        _silent("+1999000", Behaviour.NEVER_ANSWER, "never answered"),
-        _silent("+1999001", Behaviour.DROP_CONNECTION, "connection dropped"),
-        _silent("+1999004", Behaviour.DROP_CONNECTION, "accepted, then connection dropped", accepts=True),
+        row("+1999033", _OK, "33", "Number De-activated"),
+        row("+1999003", _OK, "3", "Invalid value for param: to"),
+        row("+1999006", _OK, "6", "Unroutable message - rejected"),
+        row("+1999007", _OK, "7", "Number barred"),
+        row("+1999009", _OK, "9", "Partner quota exceeded"),
+        row("+1999008", _OK, "8", "Partner account barred"),
+        row("+1999015", _OK, "15", "Illegal Sender Address - rejected"),
+        row("+1999101", _OK, "1", "Throughput Rate Exceeded"),
+        row("+1998101", _OK, "1", "Throughput Rate Exceeded", once=True),
+        row("+1999105", _OK, "5", "Internal Error"),
+        row("+1998105", _OK, "5", "Internal Error", once=True),
+        row("+1999401", 401, "401", "authentication failed"),
+        row("+1999429", 429, "429", "too many requests"),
+        row("+1999500", 500, "500", "internal error"),
+        row("+1999503", 503, "503", "service unavailable"),
+        row("+1998503", 503, "503", "service unavailable", once=True),
+        *SILENT_NUMBERS,
     ),
-    faults={
-        Fault.THROTTLED: Answer(_OK, "1", "Throughput Rate Exceeded"),
-        Fault.INTERNAL: Answer(500, "500", "internal error"),
-        Fault.UNAVAILABLE: Answer(503, "503", "service unavailable"),
-        Fault.DEAD: Answer(_OK, "33", "Number De-activated"),
-        Fault.RESET: Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION),
-        Fault.LOST_ANSWER: Answer(
-            0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True
-        ),
-        Fault.NEVER_ANSWER: Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER),
-    },
+    faults=Trouble(
+        throttled=Answer(_OK, "1", "Throughput Rate Exceeded"),
+        internal=Answer(500, "500", "internal error"),
+        unavailable=Answer(503, "503", "service unavailable"),
+        dead=Answer(_OK, "33", "Number De-activated"),
+    ).faults(),
     fields=_fields,
     view=_view,
     webhook_key=_webhook_key,

@@ -14,10 +14,11 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from messaging.local.sandbox.exchange import Behaviour, Reply, Request
-from messaging.local.sandbox.faults import Fault
-from messaging.local.sandbox.magic import Answer, Judge, MagicAddress
-from messaging.local.sandbox.record import Outcome, Record
+from messaging.local.sandbox.answers import DROPPED, LOST, NEVER, Answer, MagicAddress, Trouble, verdict
+from messaging.local.sandbox.exchange import Reply, Request
+from messaging.local.sandbox.magic import Judge
+from messaging.local.sandbox.record import Record
+from messaging.local.sandbox.replies import json_reply, no_reply
 from messaging.local.sandbox.stand_in import StandIn
 from messaging.local.sandbox.web_push_subscriptions import (
     ORIGIN,
@@ -42,9 +43,6 @@ _AUTHORIZATION = re.compile(r"vapid t=([A-Za-z0-9_.-]+), *k=([A-Za-z0-9_-]{87})"
 _TOPIC = re.compile(rb"[A-Za-z0-9_-]{1,32}")
 _URGENCIES = frozenset({b"very-low", b"low", b"normal", b"high"})
 
-_DROPPED = Answer(0, "connection dropped", behaviour=Behaviour.DROP_CONNECTION)
-_LOST = Answer(0, "accepted, then connection dropped", behaviour=Behaviour.DROP_CONNECTION, accepts=True)
-_SILENCE = Answer(0, "never answered", behaviour=Behaviour.NEVER_ANSWER)
 
 MAGIC = (
     MagicAddress("magic-gone", Answer(410, "Gone", "Push subscription has unsubscribed or expired.")),
@@ -68,21 +66,18 @@ MAGIC = (
     MagicAddress("magic-bad-gateway", Answer(502, "BadGateway", "Endpoint did not accept data")),
     MagicAddress("magic-unavailable-once", Answer(503, "ServiceUnavailable", "Use exponential back-off"), once=True),
     MagicAddress("magic-unavailable", Answer(503, "ServiceUnavailable", "Use exponential back-off")),
-    MagicAddress("magic-timeout", _SILENCE),
-    MagicAddress("magic-drop", _DROPPED),
-    MagicAddress("magic-lost-answer", _LOST),
+    MagicAddress("magic-timeout", NEVER),
+    MagicAddress("magic-drop", DROPPED),
+    MagicAddress("magic-lost-answer", LOST),
 )
 """By the beginning of a subscription's token, the last part of its endpoint."""
 
-FAULTS: Mapping[Fault, Answer] = {
-    Fault.THROTTLED: Answer(429, "TooManyRequests", "Too many messages"),
-    Fault.INTERNAL: Answer(500, "InternalServerError", "Unknown error"),
-    Fault.UNAVAILABLE: Answer(503, "ServiceUnavailable", "Use exponential back-off"),
-    Fault.DEAD: Answer(410, "Gone", "Push subscription has unsubscribed or expired."),
-    Fault.RESET: _DROPPED,
-    Fault.LOST_ANSWER: _LOST,
-    Fault.NEVER_ANSWER: _SILENCE,
-}
+FAULTS = Trouble(
+    throttled=Answer(429, "TooManyRequests", "Too many messages"),
+    internal=Answer(500, "InternalServerError", "Unknown error"),
+    unavailable=Answer(503, "ServiceUnavailable", "Use exponential back-off"),
+    dead=Answer(410, "Gone", "Push subscription has unsubscribed or expired."),
+).faults()
 
 
 class PushService:
@@ -119,9 +114,7 @@ class PushService:
         self._record.append(
             "webpush",
             subscription(token),
-            outcome=Outcome.ACCEPTED if answer is None else answer.outcome(),
-            status=201 if answer is None else answer.status,
-            code="" if answer is None else answer.code,
+            **verdict(answer, 201),
             provider_id=message_id,
             payload=payload,
             about=json.dumps({name: request.headers.get(name.encode(), b"").decode("latin-1") for name in _NOTED}),
@@ -130,7 +123,7 @@ class PushService:
             location = f"{ORIGIN}/message/{message_id}".encode()
             return Reply(201, ((b"location", location), (b"ttl", request.headers[b"ttl"])), delay_s=self._judge.delay_s)
         if not answer.status:
-            return Reply(201, behaviour=answer.behaviour, delay_s=self._judge.delay_s)
+            return no_reply(self._judge, answer, 201)
         return self._refuse(answer)
 
     def _check_access(self, request: Request) -> Answer | None:
@@ -150,11 +143,8 @@ class PushService:
         return Answer(403, "BadJwtToken", "BadJwtToken") if subject == REFUSED_SUBJECT else None
 
     def _refuse(self, answer: Answer) -> Reply:
-        headers = [(b"content-type", b"application/json")]
-        if answer.status in {429, 503} and self._judge.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self._judge.retry_after_s))
         body = {"code": answer.status, "reason": answer.code, "message": answer.text}
-        return Reply(answer.status, tuple(headers), json.dumps(body).encode(), delay_s=self._judge.delay_s)
+        return json_reply(self._judge, answer.status, body)
 
 
 _NOTED = ("ttl", "urgency", "topic")
