@@ -30,6 +30,8 @@ _POLL_S = 0.05
 
 WORKERS = ("intake", "fanout", "push", "push-high", "email", "email-high", "sms", "sms-high")
 
+_SECOND_SIGNAL_S = 0.3
+
 FAST = {
     "MESSAGING_LEASE_S": "5",
     "MESSAGING_HINT_PAUSE_S": "1",
@@ -138,9 +140,15 @@ class Stack:
     # -- end ---------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End it, and delete its database wherever that lies."""
+        """End it without waiting for what it works on, and delete its database wherever that lies.
+
+        How it stops in order is what `test_up.py` looks at.
+        """
         process, self._process = self._process, None
         if process is not None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECOND_SIGNAL_S)
             process.terminate()
             try:
                 process.wait(_STOP_S)

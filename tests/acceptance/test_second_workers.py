@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from messaging.client.messaging import Messaging
+from messaging.local.children import identity
 from messaging.local.environment import sandbox_environment
+from messaging.local.processes import PROCESSES
 from messaging.status import DeliveryStatus, MessageState
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, fcm_tokens, push_topic
@@ -38,7 +40,9 @@ def test_a_second_set_of_workers_shares_the_work(stack: Stack, client: Messaging
         set_faults(stack.sandbox["control"], protocol, delay_ms=50)
     try:
         with running(**FAST, **env, **sandbox_environment(stack.sandbox)) as second:
-            assert "postgres" not in second.runtime.processes
+            assert set(second.runtime.processes) == {process.name for process in PROCESSES}, "workers only"
+            assert second.runtime.endpoint != stack.runtime.endpoint
+            first = stack.runtime.processes
             before = delivered(stack)
             with bare.producer(stack.runtime.broker_url) as app:
                 task = app.send_task(bare.PUSH, kwargs={"title": "Hi", "topics": [topic]}, queue=bare.QUEUE)
@@ -48,6 +52,7 @@ def test_a_second_set_of_workers_shares_the_work(stack: Stack, client: Messaging
             until(lambda: delivered(stack) > before, lambda: f"the first did nothing\n{stack.tail('push')}")
             until(lambda: delivered(second) > 0, lambda: f"the second did nothing\n{second.tail('push')}")
             assert node(stack) != node(second)
+        assert all(identity(pid) is not None for pid in first.values()), "the end of the second is its own"
     finally:
         for protocol in ("apns", "fcm"):
             set_faults(stack.sandbox["control"], protocol)

@@ -186,29 +186,6 @@ def test_kill_9_leaves_nothing_running_and_the_next_start_carries_on(stack: Stac
     assert stack.end() == 0
 
 
-def test_a_second_set_of_workers_shares_the_servers_of_the_first(stack: Stack, place: Path) -> None:
-    """With the addresses and the key of the first, another directory starts workers only, under names of their own."""
-    first = stack.start()
-    other = Stack(place / "other" / "data")
-    other.directory.mkdir(parents=True)
-    try:
-        second = other.start(
-            env={
-                "MESSAGING_DATABASE_URL": first.database_url,
-                "MESSAGING_BROKER_URL": first.broker_url,
-                "MESSAGING_SECRET_KEY": (stack.directory / "secret.key").read_text().strip(),
-            }
-        )
-        assert set(second.processes) == {process.name for process in PROCESSES}
-        assert second.endpoint != first.endpoint
-        names = [Path(f"/proc/{runtime.processes['push']}/cmdline").read_text() for runtime in (first, second)]
-        assert names[0] != names[1]
-        assert other.end() == 0
-        assert alive(first) == list(first.processes)
-    finally:
-        other.close()
-
-
 def test_a_port_in_use_is_named(stack: Stack) -> None:
     """`--port` of somebody else's server ends with its number and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
