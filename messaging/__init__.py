@@ -24,6 +24,7 @@ from messaging.errors import (
     NotFoundError,
     SettingsError,
 )
+from messaging.limits import Limits
 from messaging.message import Attachment, Email, Push, Sms
 from messaging.status import DeliveryStatus, MessageState
 
@@ -40,6 +41,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidArgumentError",
     "Lane",
+    "Limits",
     "MessageState",
     "Messaging",
     "MessagingError",

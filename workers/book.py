@@ -47,6 +47,8 @@ class DatabaseBook:
     lease_s: float
     on_trial: bool = False
     """The account is stopped, and this run finds out whether it works again."""
+    to_topics: bool = False
+    """Opt-outs of bulk mail are heeded whatever the lane."""
     finds_by_id: bool = False
     """The provider's receipts name its own message id only."""
 
@@ -57,7 +59,9 @@ class DatabaseBook:
             held = batches.hold(connection, self.owned, lease_s=self.lease_s)
             if held.expired or held.state is not MessageState.PROCESSING or (held.is_down and not self.on_trial):
                 return None
-            return ledger.claim(connection, self.owned, after=after, window=window, bulk=self.owned.lane is Lane.BULK)
+            return ledger.claim(
+                connection, self.owned, after=after, window=window, bulk=self.to_topics or self.owned.lane is Lane.BULK
+            )
 
         try:
             return await in_transaction(self.engine, work)

@@ -111,7 +111,12 @@ class Deliverer:
         owned, account = opened.lease, opened.account
         on_trial = await self._may_try(account)
         book = DatabaseBook(
-            self._engine, owned, self._settings.lease_s, on_trial, finds_by_id=kind_of(account.kind).finds_by_id
+            self._engine,
+            owned,
+            self._settings.lease_s,
+            on_trial,
+            to_topics=opened.message.is_to_topics,
+            finds_by_id=kind_of(account.kind).finds_by_id,
         )
         if not account.enabled or (account.stopped_reason is not None and not on_trial):
             reason = account.stopped_reason or "disabled"

@@ -215,7 +215,8 @@ def expand_page(
         "message": message.message_id,
         "month": message.month,
         "lane": message.lane,
-        "bulk": message.lane is Lane.BULK,
+        # a topic's reader who opted out did so of topics, however small they are
+        "bulk": message.lane is Lane.BULK or bool(audience.topic_ids),
         "quota": hint_quota,
         "route_from": [route.provider_id for route in routes],
         "route_to": [route.effective_id for route in routes],

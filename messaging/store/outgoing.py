@@ -29,6 +29,8 @@ class OutgoingMessage:
     expires_at: datetime
     visible_to: tuple[str, ...]
     visible_cc: tuple[str, ...]
+    is_to_topics: bool
+    """Whoever opted out of bulk mail does not get it, in whichever lane it goes."""
     is_newsletter: bool
     """Email to a topic: its readers can end it with one click."""
     unsendable: str = ""
@@ -61,6 +63,7 @@ def load(connection: Connection, message_id: int) -> OutgoingMessage:
         expires_at=row.expires_at,
         visible_to=_primary(connection, row.month, message_id) if copied and not row.topic_ids else (),
         visible_cc=_addresses(connection, row.cc_ids) if row.cc_ids else (),
+        is_to_topics=bool(row.topic_ids),
         is_newsletter=row.channel == Channel.EMAIL and bool(row.topic_ids),
         unsendable=unsendable,
     )

@@ -55,8 +55,9 @@ def resolve(connection: Connection, project_id: int, audience: Audience, *, smal
         "targets": list(audience.target_ids),
     }
     rows = connection.execute(_COUNT, parameters | {"bulk": True}).all()
-    if sum(row.reachable + row.suppressed + row.expired for row in rows) < small_audience:
-        # a small audience takes the high lane, where an unsubscription from newsletters does not count
+    small = sum(row.reachable + row.suppressed + row.expired for row in rows) < small_audience
+    if small and not audience.topic_ids:
+        # it takes the high lane, where an unsubscription from newsletters does not count
         rows = connection.execute(_COUNT, parameters | {"bulk": False}).all()
     served = {
         route.provider_id: route.effective_id for route in routes.routes(connection, project_id, audience.channel)

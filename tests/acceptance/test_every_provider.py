@@ -152,6 +152,6 @@ def test_a_reader_ends_a_newsletter_with_one_click_and_still_gets_codes(
     (link,) = links
     clicked = httpx.post(link, content="List-Unsubscribe=One-Click", trust_env=False)
     assert clicked.status_code == 200
-    assert ended(client.send(_CONTENT[Channel.EMAIL], topics=[topic], lane="bulk").id) is S.SUPPRESSED
+    assert ended(client.send(_CONTENT[Channel.EMAIL], topics=[topic]).id) is S.SUPPRESSED
     code = client.send(Email(subject="Your code", content="1234"), targets=[target]).id
     assert ended(code) in {S.ACCEPTED, S.DELIVERED}

@@ -336,3 +336,21 @@ def test_words_postgresql_does_not_take_are_cleaned(road: Road, told: Told) -> N
     assert (failed.status, failed.error_code) == (S.FAILED, "5")
     assert failed.error is not None
     assert failed.error.startswith("half ? of it")
+
+
+@pytest.mark.parametrize("when", ["before it is sent", "while it waits"])
+def test_an_opt_out_of_newsletters_holds_for_the_smallest_topic(road: Road, told: Told, when: str) -> None:
+    """Its message takes the lane of password codes; those still come."""
+    _, (tag,) = send(road, "ada@example.com")
+    with road.engine.begin() as connection:
+        target = connection.execute(text("SELECT id FROM targets")).scalar_one()
+    road.add_topic("letter", [target])
+    if when == "while it waits":
+        letter = road.send(LETTER, topics=["letter"])
+    told.tell(receipt(Event.UNSUBSCRIBED, tag, action=Action.SUPPRESS_TARGET))
+    if when == "before it is sent":
+        letter = road.send(LETTER, topics=["letter"])
+    road.deliver()
+    assert statuses(road, letter.public_id) == [S.SUPPRESSED]
+    code, _ = send(road, "ada@example.com")
+    assert statuses(road, code) == [S.ACCEPTED]
