@@ -71,7 +71,8 @@ class _Door:
         if not kept:
             return _refusal(HTTPStatus.NOT_FOUND, "no account reports here: take the address from its provider page")
         self._hint()
-        return JSONResponse({"status": "kept"})
+        # no body: some providers read one as an answer to a text message somebody sent
+        return Response(media_type="text/plain")
 
     def _url(self, request: Request) -> str:
         """The address as the provider knows it: signatures are made over that."""

@@ -19,7 +19,7 @@ from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.web_push_subscriptions import subscription
 from messaging.message import Content, Email, Push, Sms
 from messaging.status import DeliveryStatus
-from tests.acceptance.stack import FAST, Stack, running, until
+from tests.acceptance.stack import Stack, until
 from tests.acceptance.sums import recorded
 
 pytestmark = pytest.mark.timeout(300)
@@ -49,31 +49,31 @@ _ADDRESS: Mapping[Channel, Callable[[str], str]] = {
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """A stack whose providers are stand-ins."""
-    with running("--sandbox", **FAST) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[Messaging]:
-    """An account of every kind, each reporting to its own address."""
+    """An account of every kind, each reporting to its own address; they go with this file."""
     addresses = SandboxAddresses.read(stack.sandbox)
     with stack.client() as opened:
         for kind in sandbox_accounts.kinds():
             fields = sandbox_accounts.fields(kind, addresses)
-            made = opened.providers.create(kind, provider_id=kind, enabled=True, **fields)
+            made = opened.providers.create(kind, provider_id=own(kind), enabled=True, **fields)
             url = f"{stack.runtime.endpoint}/receipts/{made.receipt_key}"
             changes = sandbox_accounts.report_to(kind, fields, addresses, url)
             if changes:
-                opened.providers.update(kind, **changes)
+                opened.providers.update(own(kind), **changes)
         yield opened
+        for kind in sandbox_accounts.kinds():
+            opened.providers.delete(own(kind))
+
+
+def own(kind: str) -> str:
+    """The id of our account of that kind."""
+    return f"own-{kind.replace('_', '-')}"
 
 
 def target_of(client: Messaging, kind: str, address: str) -> str:
     """A target that is served by the account of that kind."""
     user = client.users.create().id
-    return client.targets.create(address, channel=OURS[kind].channel, user_id=user, provider_id=kind).id
+    return client.targets.create(address, channel=OURS[kind].channel, user_id=user, provider_id=own(kind)).id
 
 
 def state(client: Messaging, message: str) -> tuple[DeliveryStatus, str | None]:
@@ -97,7 +97,7 @@ def test_a_message_leaves_arrives_and_is_reported(stack: Stack, client: Messagin
         return f"{state(client, message.id)} {stack.tail('fanout', f'{channel}-high', 'sandbox')}"
 
     until(done, seen, within_s=30)
-    assert state(client, message.id) == (wanted, kind)
+    assert state(client, message.id) == (wanted, own(kind))
     arrived = [
         line
         for line in recorded(stack.sandbox["control"], kind)

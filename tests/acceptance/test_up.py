@@ -152,18 +152,6 @@ def test_a_stack_starts_says_where_and_stops_in_order(stack: Stack, place: Path)
     assert stopped[-1] == "postgres"
 
 
-def test_a_process_that_dies_is_replaced_and_its_new_pid_is_told(stack: Stack) -> None:
-    """A worker and both servers are killed; runtime.json names their successors, and the API is ready again."""
-    before = stack.start()
-    for name in ("push", "valkey", "postgres"):
-        os.kill(before.processes[name], signal.SIGKILL)
-    killed = {before.processes[name] for name in ("push", "valkey", "postgres")}
-    wait(lambda: not killed & set(stack.runtime().processes.values()), lambda: stack.output)
-    wait(lambda: len(alive(stack.runtime())) == len(before.processes), lambda: stack.output)
-    wait(lambda: _is_ready(before), lambda: stack.output)
-    assert stack.end() == 0
-
-
 def _is_ready(runtime: Runtime) -> bool:
     try:
         return httpx.get(runtime.endpoint.removesuffix("/v1") + "/health/ready").status_code == 200
@@ -171,13 +159,21 @@ def _is_ready(runtime: Runtime) -> bool:
         return False
 
 
-def test_kill_9_leaves_nothing_running_and_the_next_start_carries_on(stack: Stack) -> None:
-    """Its processes die with it; the next start has the same key, the same addresses, the same data."""
+def test_what_dies_is_replaced_and_kill_9_leaves_nothing_behind_but_the_data(stack: Stack) -> None:
+    """First a worker and both servers die, then all of it; the next start has the same key, addresses and data."""
     first = stack.start()
+    killed = {first.processes[name] for name in ("push", "valkey", "postgres")}
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: not killed & set(stack.runtime().processes.values()), lambda: stack.output)
+    wait(lambda: len(alive(stack.runtime())) == len(first.processes), lambda: stack.output)
+    wait(lambda: _is_ready(first), lambda: stack.output)
+
     with psycopg.connect(first.database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    last = stack.runtime()
     assert stack.end(signal.SIGKILL) == -signal.SIGKILL
-    wait(lambda: alive(first) == [], lambda: f"still running: {alive(first)}")
+    wait(lambda: alive(last) == [], lambda: f"still running: {alive(last)}")
 
     second = stack.start()
     assert (second.endpoint, second.api_key, second.database_url) == (first.endpoint, first.api_key, first.database_url)

@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 from cryptography import x509
 
 from messaging.local.sandbox.addresses import SandboxAddresses
-from messaging.local.sandbox.web.ses import NO_SUCH_SET, REFUSED_KEY, UNVERIFIED_DOMAIN, fields
-from messaging.message import Email
+from messaging.local.sandbox.ses_request import NO_SUCH_SET, UNVERIFIED_DOMAIN
+from messaging.local.sandbox.web.ses import REFUSED_KEY, fields
+from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
 from messaging.receipt import Event, ForgedReceiptError, Inbound, Receipt
 from tests.integration.mail_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
@@ -25,6 +26,8 @@ from workers.providers import ses
 from workers.providers.base import Account, Adapter, Context, Recipient
 
 EMAIL = Email(subject="Grüße", content="<p>there</p>", html=True)
+AS_MIME = Email(subject="Hello", content="{{there}}")
+"""SendBulkEmail would read it as a template."""
 
 
 class Sns:
@@ -216,7 +219,7 @@ ANSWERS = {
 
 
 def test_each_class_of_answer_leads_to_its_action_and_harms_no_other_recipient(tmp_path: Path) -> None:
-    """All of them in one call, with good addresses between them."""
+    """A message that goes as MIME, one request each: all of them in one call, with good addresses between them."""
 
     async def run() -> None:
         bad = [f"{name}@example.com" for name in ANSWERS]
@@ -224,7 +227,7 @@ def test_each_class_of_answer_leads_to_its_action_and_harms_no_other_recipient(t
         to = people(*(address for pair in zip(bad, good, strict=True) for address in pair))
         async with sandbox(tmp_path) as addresses:
             adapter = opened(addresses, account_of(fields()))
-            outcomes = await sent(adapter, to)
+            outcomes = await sent(adapter, to, AS_MIME)
             await adapter.aclose()
             entries = await arrived(addresses, "ses")
         found = {one.address: outcome for one, outcome in zip(to, outcomes, strict=True)}
@@ -232,6 +235,133 @@ def test_each_class_of_answer_leads_to_its_action_and_harms_no_other_recipient(t
         assert {found[address].action for address in good} == {Action.ACCEPTED}
         assert sorted(entry["recipient"] for entry in entries) == sorted([*good, "lost-answer@example.com"])
         assert not any("@" in outcome.reason.replace("@domain", "") for outcome in outcomes)
+
+    asyncio.run(run())
+
+
+STATUSES = {
+    "invalid": Action.DISABLE_TARGET,
+    "content": Action.REJECT_MESSAGE,
+    "malformed": Action.REJECT_MESSAGE,
+    "unverified": Action.STOP_PROVIDER,
+    "throttled": Action.RETRY_AFTER,
+    "daily-quota": Action.QUOTA,
+    "suspended": Action.STOP_PROVIDER,
+    "paused": Action.STOP_PROVIDER,
+    "mail-from": Action.STOP_PROVIDER,
+    "no-set": Action.STOP_PROVIDER,
+    "server-error": Action.RETRY,
+    "unavailable": Action.RETRY,
+}
+"""What an entry of a bulk has a status for."""
+WHOLES = {
+    "limit": Action.QUOTA,
+    "clock": Action.STOP_PROVIDER,
+    "reset": Action.AMBIGUOUS_RETRY,
+    "lost-answer": Action.AMBIGUOUS_RETRY,
+}
+"""What a bulk as a whole is answered with."""
+
+
+def test_each_entry_of_a_bulk_has_its_own_answer(tmp_path: Path) -> None:
+    """All of them in one request, with good addresses between them; the events of these come back."""
+
+    async def run() -> None:
+        bad = [f"{name}@example.com" for name in STATUSES]
+        good = [f"good{n}@example.com" for n in range(len(bad))]
+        to = people(*(address for pair in zip(bad, good, strict=True) for address in pair))
+        account = account_of(fields())
+        async with reporting(tmp_path) as (addresses, catcher):
+            adapter = opened(addresses, account)
+            outcomes = await sent(adapter, to)
+            await adapter.aclose()
+            entries = await arrived(addresses, "ses")
+            _, receipts = await receipts_after(catcher, account, Sns(addresses), 2 * len(good))
+        found = {one.address: outcome for one, outcome in zip(to, outcomes, strict=True)}
+        assert {name: found[f"{name}@example.com"].action for name in STATUSES} == STATUSES
+        assert {found[address].action for address in good} == {Action.ACCEPTED}
+        assert not any("@" in outcome.reason.replace("@domain", "") for outcome in outcomes)
+        assert not any(outcome.outage for outcome in outcomes)
+        assert [(entry["recipient"], entry["id"]) for entry in entries] == [
+            (address, found[address].provider_message_id) for address in good
+        ]
+        assert {receipt.tag for receipt in receipts} == {one.tag for one in to if one.address in good}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_what_a_bulk_as_a_whole_is_answered_with_counts_for_all_of_it(name: str, tmp_path: Path) -> None:
+    """Nobody's answer came, or the account is in the way."""
+
+    async def run() -> None:
+        to = people("ann@example.com", f"{name}@example.com", "bob@example.com")
+        async with sandbox(tmp_path) as addresses:
+            adapter = opened(addresses, account_of(fields()))
+            outcomes = await sent(adapter, to)
+            await adapter.aclose()
+            entries = await arrived(addresses, "ses")
+        assert [outcome.action for outcome in outcomes] == [WHOLES[name]] * 3
+        arriving = [one.address for one in to] if name == "lost-answer" else []
+        assert [entry["recipient"] for entry in entries] == arriving
+
+    asyncio.run(run())
+
+
+def test_a_bulk_that_is_not_allowed_goes_one_by_one(tmp_path: Path) -> None:
+    """A key's user may have SendEmail alone."""
+
+    async def run() -> None:
+        to = people("ann@example.com", "forbidden@example.com", "bob@example.com")
+        async with sandbox(tmp_path) as addresses:
+            adapter = opened(addresses, account_of(fields()))
+            outcomes = await sent(adapter, to)
+            await adapter.aclose()
+        assert [outcome.action for outcome in outcomes] == [Action.ACCEPTED, Action.STOP_PROVIDER, Action.ACCEPTED]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        EMAIL,
+        Email(subject="Grüße", content="plain\nlines & <signs>", headers={"X-Campaign": "spring", "Importance": "low"}),
+        Email(subject="x {{y}}", content="<p>{{{name}}} {{#if}}</p>", html=True),
+        Email(subject="s", content="<b>b</b>", html=True, text="other"),
+        Email(
+            subject="s",
+            content="b",
+            attachments=(Attachment(filename="a.pdf", content_type="application/pdf", content=bytes(300)),),
+        ),
+    ],
+    ids=["html", "text", "braces", "both", "file"],
+)
+def test_a_mail_is_the_same_whichever_way_it_went(email: Email, tmp_path: Path) -> None:
+    """To one recipient as MIME, to several in a bulk where that can carry it; what it says is data."""
+
+    async def run() -> None:
+        names = ("from", "to", "cc", "reply_to", "subject", "text", "html", "attachments")
+        (alone,) = people("ann@example.com", name="Änn, Dr.", unsubscribe_url="https://mail.example.org/u/1")
+        to = people(*["ann@example.com"] * 3, name="Änn, Dr.", unsubscribe_url="https://mail.example.org/u/1")
+        account = account_of(fields(), replyToEmail="help@example.org", replyToName="Hölp")
+        async with sandbox(tmp_path) as addresses:
+            adapter = opened(addresses, account)
+            await sent(adapter, [alone], email)
+            await sent(adapter, to, email)
+            await adapter.aclose()
+            first, *others = await arrived(addresses, "ses")
+        assert [entry["tag"] for entry in others] == [one.tag for one in to]
+        for entry in others:
+            for name in names:
+                one, other = (x["payload"][name] for x in (first, entry))
+                if name in {"text", "html"}:
+                    one, other = ((text or "").replace("\r\n", "\n").rstrip("\n") for text in (one, other))
+                assert one == other, name
+            headers = dict(entry["payload"]["headers"])
+            assert headers["List-Unsubscribe"] == "<https://mail.example.org/u/1>"
+            assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+            assert {name: headers[name] for name in email.headers} == email.headers
 
     asyncio.run(run())
 
@@ -341,5 +471,77 @@ def test_awss_own_client_is_understood(tmp_path: Path) -> None:
             with pytest.raises(ClientError) as caught:
                 client.send_email(**(message | wrong))
             assert caught.value.response["Error"]["Code"] == "BadRequestException"
+
+    asyncio.run(run())
+
+
+def test_a_bulk_of_awss_own_client_is_understood(tmp_path: Path) -> None:
+    """Its template is filled in for each entry; what SES would refuse is refused."""
+    given = fields()
+
+    async def run() -> None:
+        async with sandbox(tmp_path) as addresses:
+            await asyncio.to_thread(use, addresses)
+            entries = await arrived(addresses, "ses")
+        assert [(entry["recipient"], entry["tag"], entry["payload"]["subject"]) for entry in entries] == [
+            ("ann@example.com", "d1", "Hello Ann"),
+            ("bob@example.com", "d2", "Hello you"),
+        ]
+        assert [dict(entry["payload"]["headers"])["X-A"] for entry in entries] == ["2", "1"]
+
+    def use(addresses: SandboxAddresses) -> None:
+        client = boto3.client(
+            "sesv2",
+            endpoint_url=f"{addresses.web}/ses",
+            region_name=given["region"],
+            aws_access_key_id=given["accessKey"],
+            aws_secret_access_key=given["secretKey"],
+            config=Config(retries={"max_attempts": 0}, proxies={}),
+        )
+        template = {
+            "TemplateContent": {"Subject": "Hello {{name}}", "Html": "<p>{{ name }}</p>"},
+            "TemplateData": '{"name": "you"}',
+            "Headers": [{"Name": "X-A", "Value": "1"}],
+        }
+        ann = {
+            "Destination": {"ToAddresses": ["Ann <ann@example.com>"]},
+            "ReplacementTags": [{"Name": "delivery", "Value": "d1"}],
+            "ReplacementEmailContent": {"ReplacementTemplate": {"ReplacementTemplateData": '{"name": "Ann"}'}},
+            "ReplacementHeaders": [{"Name": "X-A", "Value": "2"}],
+        }
+        bob = {
+            "Destination": {"ToAddresses": ["bob@example.com"]},
+            "ReplacementTags": [{"Name": "delivery", "Value": "d2"}],
+        }
+
+        def send(entries: list[dict[str, Any]], **other: Any) -> Any:
+            return client.send_bulk_email(
+                FromEmailAddress="news@example.org",
+                DefaultContent={"Template": template | other},
+                BulkEmailEntries=entries,
+            )
+
+        results = send([ann, bob])["BulkEmailEntryResults"]
+        assert [result["Status"] for result in results] == ["SUCCESS", "SUCCESS"]
+        assert len({result["MessageId"] for result in results}) == 2
+        nowhere = {"Destination": {"ToAddresses": ["no address"]}}
+        file = {"FileName": "none", "RawContent": b"x"}
+        refused: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
+            ([], {}),
+            ([bob] * 51, {}),
+            ([bob, nowhere], {}),
+            ([bob], {"TemplateData": "{}"}),
+            ([bob], {"TemplateContent": {"Subject": "s", "Text": "{{#if name}}"}}),
+            ([bob], {"TemplateContent": {"Text": "t"}}),
+            ([bob], {"TemplateContent": {"Subject": "s", "Text": "t" * 1_100_000}}),
+            ([bob], {"Headers": [{"Name": "Reply-To", "Value": "a@example.org"}]}),
+            ([bob], {"Headers": [{"Name": f"X-{n}", "Value": "1"} for n in range(16)]}),
+            ([bob], {"Headers": [{"Name": "X-A", "Value": "ü"}]}),
+            ([bob], {"Attachments": [file]}),
+        ]
+        for entries, other in refused:
+            with pytest.raises(ClientError) as caught:
+                send(entries, **other)
+            assert caught.value.response["Error"]["Code"] == "BadRequestException", (entries, other)
 
     asyncio.run(run())

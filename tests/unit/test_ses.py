@@ -55,7 +55,7 @@ def using(handler: Handler, to: Callable[[SesAdapter], Awaitable[T]], *, configu
 def sent(
     to: Sequence[Recipient], content: Content = EMAIL, *, configuration_set: str = "", **visible: tuple[str, ...]
 ) -> tuple[Sequence[Outcome], list[httpx.Request]]:
-    """The outcomes of one call, and the requests it made, all of them accepted."""
+    """The outcomes of a call for each recipient, and the requests they made, all of them accepted."""
     requests: list[httpx.Request] = []
 
     def accept(request: httpx.Request) -> httpx.Response:
@@ -63,7 +63,8 @@ def sent(
         return httpx.Response(200, json={"MessageId": f"id{len(requests)}"})
 
     async def call(adapter: SesAdapter) -> Sequence[Outcome]:
-        return await adapter.send(adapter.prepare(outgoing(content, **visible)), to)
+        prepared = adapter.prepare(outgoing(content, **visible))
+        return [outcome for one in to for outcome in await adapter.send(prepared, [one])]
 
     return using(accept, call, configuration_set=configuration_set), requests
 
@@ -73,7 +74,7 @@ def mime_of(request: httpx.Request) -> bytes:
     return base64.b64decode(json.loads(request.content)["Content"]["Raw"]["Data"], validate=True)
 
 
-def test_a_message_goes_out_as_mime_to_one_address_a_request_with_our_tag() -> None:
+def test_a_message_to_one_address_goes_out_as_mime_with_our_tag() -> None:
     """Headers are ours to the letter: the name of the sender, Message-ID, Reply-To, unsubscribing."""
     to = [
         replace(one, name="Änn", unsubscribe_url=f"https://mail.example.org/u/{one.tag}")

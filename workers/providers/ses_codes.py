@@ -1,6 +1,7 @@
 """What Amazon SES says, and what follows from it: answers to a request, and events.
 
 Sources: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html (errors),
+https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_BulkEmailEntryResult.html,
 https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html,
 https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html,
 https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html (events).
@@ -69,8 +70,10 @@ BULK_STATUS: Mapping[str, tuple[Action, str]] = {
     "TRANSIENT_FAILURE": (Action.RETRY, "a passing failure at AWS"),
     "FAILED": (Action.RETRY, "failed at AWS"),
 }
-"""Status of one entry of SendBulkEmail. It takes templates only, so `send` doesn't use it: the table is for who does.
-https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_BulkEmailEntryResult.html"""
+"""By the status of one entry of SendBulkEmail."""
+
+NO_BULK = frozenset({"AccessDeniedException", "NotAuthorized", "UnknownOperationException", "404"})
+"""What says that SendBulkEmail, which has a permission of its own, is not to be had: SendEmail may still be."""
 
 _BY_STATUS: Mapping[int, tuple[Action, str]] = {
     401: _KEY_REFUSED,
@@ -93,7 +96,7 @@ _BY_WORDS: Sequence[tuple[re.Pattern[str], frozenset[str], tuple[Action, str]]] 
     ),
     (
         re.compile(r"not verified|authority to send from", re.IGNORECASE),
-        frozenset({"MessageRejected"}),
+        frozenset({"MessageRejected", "MESSAGE_REJECTED"}),
         (
             Action.STOP_PROVIDER,
             "not verified: verify fromEmail or its domain, and ask for production access if it is a recipient's",
@@ -105,12 +108,14 @@ _BY_WORDS: Sequence[tuple[re.Pattern[str], frozenset[str], tuple[Action, str]]] 
             r"|(local address|domain) (contains|starts with|ends with)",
             re.IGNORECASE,
         ),
-        frozenset({"BadRequestException"}),
+        frozenset({"BadRequestException", "INVALID_PARAMETER"}),
         (Action.DISABLE_TARGET, "the address is refused"),
     ),
 )
 """What the words of an error tell, under these names or any. Those about an address mean the recipient's: From was
-checked before, and a request has one recipient; not confirmed beyond the first."""
+checked before, and a request or entry has one recipient; not confirmed beyond the first."""
+
+_NO_ID = "a positive answer without a message id"
 
 
 def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
@@ -120,16 +125,37 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         message_id = document.get("MessageId")
         if isinstance(message_id, str) and message_id:
             return Outcome(Action.ACCEPTED, provider_message_id=message_id)
-        reason = "a positive answer without a message id"
-        return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason=reason, outage=True)
+        return Outcome(Action.AMBIGUOUS_RETRY, code=str(status), reason=_NO_ID, outage=True)
     code = error_type(document, headers)
     said = str(document.get("message") or document.get("Message") or "")
-    action, meaning = _meaning(status, code, said)
+    action, meaning = _said(code, said) or CODES.get(code) or _BY_STATUS.get(status) or by_status(status, "SES")
     if (action, meaning) != _KEY_REFUSED and said:  # what AWS says of a signature repeats the whole request
         meaning = f"{meaning}: {scrub(said)}"
     outage = httpx.codes.is_server_error(status)
     # SES names no delay; what stands in front of it may.
     return Outcome(action, code or str(status), meaning, retry_after_s=delay_s(action, headers), outage=outage)
+
+
+def classify_entries(body: bytes, count: int) -> Sequence[Outcome]:
+    """What a positive answer to SendBulkEmail means for each of `count` entries, in their order."""
+    results = json_object(body).get("BulkEmailEntryResults")
+    found = results if isinstance(results, list) and len(results) <= count else []
+    return [_entry(result) for result in found] + [_entry(None)] * (count - len(found))
+
+
+def _entry(result: object) -> Outcome:
+    values = result if isinstance(result, dict) else {}
+    status, said = str(values.get("Status") or ""), str(values.get("Error") or "")
+    if status not in BULK_STATUS:
+        reason = "a positive answer that does not say what became of this entry"
+        return Outcome(Action.AMBIGUOUS_RETRY, code="200", reason=reason, outage=True)
+    action, meaning = _said(status, said) or BULK_STATUS[status]
+    if action is not Action.ACCEPTED:
+        return Outcome(action, status, f"{meaning}: {scrub(said)}" if said else meaning)
+    message_id = values.get("MessageId")
+    if isinstance(message_id, str) and message_id:
+        return Outcome(Action.ACCEPTED, provider_message_id=message_id)
+    return Outcome(Action.AMBIGUOUS_RETRY, code="200", reason=_NO_ID, outage=True)
 
 
 def error_type(document: Mapping[str, object], headers: Mapping[str, str]) -> str:
@@ -138,8 +164,8 @@ def error_type(document: Mapping[str, object], headers: Mapping[str, str]) -> st
     return str(named).partition(":")[0].rpartition("#")[2].strip()[:100]
 
 
-def _meaning(status: int, code: str, said: str) -> tuple[Action, str]:
+def _said(code: str, said: str) -> tuple[Action, str] | None:
     for words, codes, meaning in _BY_WORDS:
         if words.search(said) and (not codes or code in codes):
             return meaning
-    return CODES.get(code) or _BY_STATUS.get(status) or by_status(status, "SES")
+    return None

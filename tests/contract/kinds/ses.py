@@ -1,4 +1,4 @@
-"""Amazon SES: SigV4, a message as MIME, one recipient a request."""
+"""Amazon SES: SigV4, 50 recipients a request; a message as MIME for one, or where SES refuses them together."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_signed_receipt_is_kept_at_once_and_shows_in_the_ledger(road: Road, ap
     message, tag = sent_text(road)
     body = json.dumps({"events": [{"id": "e1", "delivery": tag, "event": "delivered"}]}).encode()
     answer = api.client.post(api.url + address(road), content=body, headers=signed(body))
-    assert (answer.status_code, answer.json()) == (200, {"status": "kept"})
+    assert (answer.status_code, answer.content) == (200, b"")
     assert ledger(api, message)["status"] == "accepted"
     apply(road)
     row = ledger(api, message)
@@ -146,7 +146,7 @@ def test_a_look_at_the_address_is_answered(road: Road, api: Api) -> None:
 
 def test_a_receipt_by_get_is_kept_with_its_query(road: Road, api: Api) -> None:
     """Some providers report that way."""
-    assert api.client.get(f"{api.url}{address(road)}?status=delivered&id=1").json() == {"status": "kept"}
+    assert api.client.get(f"{api.url}{address(road)}?status=delivered&id=1").content == b""
     with road.engine.connect() as connection:
         url = connection.execute(text("SELECT url FROM receipts WHERE method = 'GET'")).scalar_one()
     assert url.endswith("?status=delivered&id=1")

@@ -1,13 +1,14 @@
-"""Amazon SES v2, as far as a sender can see it: SendEmail with a raw message, GetAccount, and events through SNS.
+"""Amazon SES v2, as far as a sender can see it: SendEmail with a raw message, SendBulkEmail, GetAccount, and events.
 
 Requests are signed (SigV4) with a pair of `fields()`: the secret belongs to the key id. Ids that begin `AKIAREVOKED`
-are refused. Without a configuration set only the older feedback notifications are told, which carry no tags.
+are refused. Events go through SNS; without a configuration set only the older feedback notifications are told, which
+carry no tags. In a bulk each entry has its own status; an address no mail can have refuses the whole.
 Sources: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html,
+https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_BulkEmailEntryResult.html,
 https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-examples.html
 """
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import itertools
@@ -17,17 +18,15 @@ import secrets
 import string
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parseaddr
 from typing import Any
 
 from messaging.local.sandbox.answers import SILENT_MAILBOXES, Answer, MagicAddress, Trouble, row, verdict
 from messaging.local.sandbox.exchange import Reply, Request
-from messaging.local.sandbox.magic import Judge
-from messaging.local.sandbox.mail import read_mail
+from messaging.local.sandbox.magic import Judge, find_magic
 from messaging.local.sandbox.record import Record
 from messaging.local.sandbox.replies import no_reply
 from messaging.local.sandbox.ses_events import event
+from messaging.local.sandbox.ses_request import UNVERIFIED, Mail, RefusedError, read_bulk, read_one
 from messaging.local.sandbox.sigv4 import SignatureRefusedError, Signer, check
 from messaging.local.sandbox.sns import Sns, topic_arn
 from messaging.local.sandbox.stand_in import StandIn, email_view
@@ -35,29 +34,8 @@ from messaging.local.sandbox.webhooks import Webhooks, events_for
 
 PREFIX = "/ses"
 REFUSED_KEY = "AKIAREVOKEDSANDBOX00"
-NO_SUCH_SET = "no-such-set"
-UNVERIFIED_DOMAIN = "unverified.example"
 REGION = "eu-central-1"
 
-_MAX_BASE64 = 40 << 20
-_MAX_LINE = 1000
-_MAX_RECIPIENTS = 50
-_LISTS = ("ToAddresses", "CcAddresses", "BccAddresses")
-_KNOWN = frozenset(
-    [
-        "Content",
-        "Destination",
-        "FromEmailAddress",
-        "ReplyToAddresses",
-        "EmailTags",
-        "ConfigurationSetName",
-        "FeedbackForwardingEmailAddress",
-        "TenantName",
-        "EndpointId",
-    ]
-)
-_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_ADDRESS = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 _SIMULATOR = "@simulator.amazonses.com"
 _SIMULATED: Mapping[str, Sequence[str]] = {
     "success": ("delivered",),
@@ -67,6 +45,19 @@ _SIMULATED: Mapping[str, Sequence[str]] = {
     "suppressionlist": ("bounced_hard",),
 }
 """https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html"""
+_STATUSES: Mapping[str, str] = {
+    "BadRequestException": "INVALID_PARAMETER",
+    "MessageRejected": "MESSAGE_REJECTED",
+    "TooManyRequestsException": "ACCOUNT_THROTTLED",
+    "ThrottlingException": "ACCOUNT_DAILY_QUOTA_EXCEEDED",
+    "AccountSuspendedException": "ACCOUNT_SUSPENDED",
+    "SendingPausedException": "ACCOUNT_SENDING_PAUSED",
+    "MailFromDomainNotVerifiedException": "MAIL_FROM_DOMAIN_NOT_VERIFIED",
+    "NotFoundException": "CONFIGURATION_SET_NOT_FOUND",
+    "InternalServiceErrorException": "FAILED",
+    "ServiceUnavailable": "TRANSIENT_FAILURE",
+}
+"""What an entry of a bulk has where a request of its own would get that error; other errors refuse the whole."""
 _JSON = (b"content-type", b"application/json")
 _PEM = (b"content-type", b"application/x-pem-file")
 
@@ -77,12 +68,10 @@ _TROUBLE = Trouble(
     unavailable=Answer(503, "ServiceUnavailable", "Service is unavailable."),
     dead=Answer(400, "BadRequestException", "Missing final '@domain'"),
 )
-_UNVERIFIED = "Email address is not verified. The following identities failed the check in region"
-
 _ROWS = (
     MagicAddress("invalid", _TROUBLE.dead),
     row("content", 400, "MessageRejected", "Message content was rejected."),
-    row("unverified", 400, "MessageRejected", f"{_UNVERIFIED} EU-CENTRAL-1: unverified@example.com"),
+    row("unverified", 400, "MessageRejected", f"{UNVERIFIED} EU-CENTRAL-1: unverified@example.com"),
     row("malformed", 400, "BadRequestException", "Invalid MIME in the raw message."),
     MagicAddress("throttled-once", _TROUBLE.throttled, once=True),
     MagicAddress("throttled", _TROUBLE.throttled),
@@ -100,26 +89,6 @@ _ROWS = (
     MagicAddress("unavailable", _TROUBLE.unavailable),
     *SILENT_MAILBOXES,
 )
-
-
-class _RefusedError(Exception):
-    """SES's name for what is wrong with a request, and its words."""
-
-    def __init__(self, name: str, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.answer = Answer(status, name, text)
-
-
-@dataclass(frozen=True)
-class _Mail:
-    """A request that keeps the rules."""
-
-    signer: Signer
-    recipients: Sequence[tuple[str, str]]
-    """List of Destination and address."""
-    content: Mapping[str, Any]
-    tags: Mapping[str, str]
-    configuration_set: str | None
 
 
 class Ses:
@@ -151,17 +120,19 @@ class Ses:
             return self._answer(request, path, check(request, PREFIX, secret_of, self._now()))
         except SignatureRefusedError as error:
             return self._refuse(Answer(403, error.name, str(error)))
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._refuse(error.answer)
 
     def _answer(self, request: Request, path: str, signer: Signer) -> Reply:
         match request.method, path:
             case "POST", "/v2/email/outbound-emails":
-                return self._take(_read(request.body, signer))
+                return self._take(read_one(request.body, signer))
+            case "POST", "/v2/email/outbound-bulk-emails":
+                return self._take_bulk(read_bulk(request.body, signer))
             case "GET", "/v2/email/account":
                 return self._reply(200, _account(self._sent))
             case _:
-                raise _RefusedError("UnknownOperationException", "", 404)
+                raise RefusedError("UnknownOperationException", "", 404)
 
     def _of_sns(self, path: str, query: str) -> Reply:
         if path in {"/cert.pem", f"/sns/{self._sns.certificate_name}"}:
@@ -170,9 +141,45 @@ class Ses:
             return Reply(200, ((b"content-type", b"text/xml"),), b"<ConfirmSubscriptionResponse/>")
         return Reply(404, (_JSON,), b"{}")
 
-    def _take(self, mail: _Mail) -> Reply:
-        answers = [self._judge.judge(address) for _, address in mail.recipients]
+    def _take(self, mail: Mail) -> Reply:
+        answers = [mail.refusal, *(self._judge.judge(address) for _, address in mail.recipients)]
         answer = next((one for one in answers if one is not None), None)
+        message_id = self._note(mail, answer)
+        return self._reply(200, {"MessageId": message_id}) if answer is None else self._negative(answer)
+
+    def _take_bulk(self, mails: Sequence[Mail]) -> Reply:
+        whole, answers = self._judge_all(mails)
+        ids = [self._note(mail, whole or answer) for mail, answer in zip(mails, answers, strict=True)]
+        if whole is not None:
+            return self._negative(whole)
+        results = [
+            {"Status": "SUCCESS", "MessageId": message_id}
+            if answer is None
+            else {"Status": _STATUSES[answer.code], "Error": answer.text}
+            for message_id, answer in zip(ids, answers, strict=True)
+        ]
+        return self._reply(200, {"BulkEmailEntryResults": results})
+
+    def _judge_all(self, mails: Sequence[Mail]) -> tuple[Answer | None, list[Answer | None]]:
+        """The answer for the whole request, and one for each entry. Rates other than `dead` count requests."""
+        whole: Answer | None = None
+        answers: list[Answer | None] = []
+        for number, mail in enumerate(mails):
+            own = mail.refusal
+            for _, address in mail.recipients:
+                is_magic = find_magic("ses", address) is not None
+                answer = self._judge.judge(address)
+                if answer is None:
+                    continue
+                if answer.code in _STATUSES and (is_magic or answer == _TROUBLE.dead):
+                    own = own or answer
+                elif whole is None and (is_magic or number == 0):
+                    whole = answer
+            answers.append(own)
+        return whole, answers
+
+    def _note(self, mail: Mail, answer: Answer | None) -> str:
+        """Record a mail that is answered so, and tell what becomes of it; its id."""
         message_id = f"0107{self._run}{next(self._numbers):08x}-{uuid.uuid4()}-000000"
         payload = json.dumps(mail.content)
         for role, address in mail.recipients:
@@ -190,13 +197,9 @@ class Ses:
         if answer is None or answer.accepts:
             self._sent += len(mail.recipients)
             self._publish(mail, message_id)
-        if answer is None:
-            return self._reply(200, {"MessageId": message_id})
-        if not answer.status:
-            return no_reply(self._judge, answer)
-        return self._refuse(answer)
+        return message_id
 
-    def _publish(self, mail: _Mail, message_id: str) -> None:
+    def _publish(self, mail: Mail, message_id: str) -> None:
         hook = self._webhooks.of("ses")
         if hook is None:
             return
@@ -217,6 +220,9 @@ class Ses:
                 for word in words
             ]
             self._sns.publish(hook.url, mail.signer.region, [json.dumps(one) for one in told if one is not None])
+
+    def _negative(self, answer: Answer) -> Reply:
+        return self._refuse(answer) if answer.status else no_reply(self._judge, answer)
 
     def _refuse(self, answer: Answer) -> Reply:
         names = ((b"x-amzn-errortype", f"{answer.code}:http://internal.amazon.com/coral/ses/".encode()),)
@@ -246,73 +252,6 @@ def fields() -> dict[str, Any]:
         "fromEmail": "news@example.com",
         "fromName": "News",
     }
-
-
-def _read(body: bytes, signer: Signer) -> _Mail:
-    """Raises _RefusedError for what SES would not take."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        raise _RefusedError("SerializationException", "") from None
-    if not isinstance(document, dict) or document.keys() - _KNOWN:
-        raise _RefusedError("BadRequestException", "the request holds what SendEmail doesn't know")
-    configuration_set = document.get("ConfigurationSetName")
-    if configuration_set == NO_SUCH_SET:
-        raise _RefusedError("NotFoundException", f"Configuration set <{NO_SUCH_SET}> does not exist.", 404)
-    content = read_mail(_raw(document))
-    sender = parseaddr(str(document.get("FromEmailAddress") or content["from"] or ""))[1]
-    if not sender:
-        raise _RefusedError("BadRequestException", "Missing required header 'From'.")
-    if sender.endswith(f"@{UNVERIFIED_DOMAIN}"):
-        raise _RefusedError("MessageRejected", f"{_UNVERIFIED} {signer.region.upper()}: {sender}")
-    return _Mail(
-        signer=signer,
-        recipients=_recipients(document.get("Destination")),
-        content=content,
-        tags=_tags(document.get("EmailTags")),
-        configuration_set=configuration_set,
-    )
-
-
-def _raw(document: Mapping[str, Any]) -> bytes:
-    content = document.get("Content")
-    raw = content.get("Raw") if isinstance(content, dict) else None
-    data = raw.get("Data") if isinstance(raw, dict) else None
-    if not isinstance(data, str) or not data:
-        raise _RefusedError("BadRequestException", "the sandbox takes raw messages only: give Content.Raw.Data")
-    if len(data) > _MAX_BASE64:
-        raise _RefusedError("BadRequestException", f"Message length is more than {_MAX_BASE64} bytes long.")
-    try:
-        message = base64.b64decode(data, validate=True)
-    except binascii.Error:
-        raise _RefusedError("SerializationException", "") from None
-    head, blank, _ = message.partition(b"\r\n\r\n")
-    if not blank or not head.isascii():
-        raise _RefusedError("BadRequestException", "the headers must be ASCII and end with a blank line")
-    if any(len(line) > _MAX_LINE - 2 for line in message.split(b"\r\n")):
-        raise _RefusedError("BadRequestException", f"a line is longer than {_MAX_LINE} characters")
-    return message
-
-
-def _recipients(destination: object) -> Sequence[tuple[str, str]]:
-    lists = destination if isinstance(destination, dict) else {}
-    found = [(name, str(address)) for name in _LISTS for address in lists.get(name) or ()]
-    if lists.keys() - set(_LISTS) or not 0 < len(found) <= _MAX_RECIPIENTS:
-        raise _RefusedError("BadRequestException", f"Recipient count must be 1 to {_MAX_RECIPIENTS}.")
-    for _, address in found:
-        if not _ADDRESS.fullmatch(address):
-            raise _RefusedError("BadRequestException", "Local address contains control or whitespace")
-    return found
-
-
-def _tags(tags: object) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for tag in tags if isinstance(tags, list) else ():
-        name, value = str(tag.get("Name")), str(tag.get("Value"))
-        if not _TAG.fullmatch(name) or not _TAG.fullmatch(value):
-            raise _RefusedError("BadRequestException", f"Invalid tag <{name}>: use letters, digits, _ and -.")
-        found[name] = value
-    return found
 
 
 def _account(sent: int) -> Mapping[str, Any]:
