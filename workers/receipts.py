@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.catalog import kind_of
 from messaging.errors import NotFoundError
@@ -90,15 +91,37 @@ class Receipts:
             return  # its receipts went with it
         read, settled = await self._read(account, kept)
         read, replays = self._without_replays(account, read)
-        settled += replays
+        with self._engine.begin() as connection:
+            receipts.settle(connection, [*settled, *replays])
+        try:
+            await self._apply(account, read)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away: all of them wait
+        except Exception:  # noqa: BLE001  told apart below, one by one
+            _log.exception("Receipts could not be applied together; one by one now.", provider=account.public_id)
+            for each in read:
+                await self._apply_alone(account, each)
+
+    async def _apply(self, account: ProviderAccount, read: Sequence[_Read]) -> None:
         told = [receipt for each in read for receipt in each.receipts]
         kind = kind_of(account.kind)
         source = Source(account.id, account.project_id, kind.channel, kind.finds_by_id)
         with self._engine.begin() as connection:
             applied = receipt_effects.apply(connection, self._vault, source, told)
-            receipts.settle(connection, [*settled, *_settled(read, applied)])
+            receipts.settle(connection, _settled(read, applied))
             self._stop_if_told(connection, account, told)
         await self._weigh(account, applied)
+
+    async def _apply_alone(self, account: ProviderAccount, each: _Read) -> None:
+        """One that can't be applied is put aside with the reason, and keeps no other waiting."""
+        try:
+            await self._apply(account, [each])
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it is about this one
+            reason = f"It can't be applied ({type(error).__name__}); the log has more."
+            with self._engine.begin() as connection:
+                receipts.settle(connection, [Settled(each.kept.id, ReceiptState.REFUSED, reason=reason)])
 
     async def _read(self, account: ProviderAccount, kept: Sequence[KeptReceipt]) -> tuple[list[_Read], list[Settled]]:
         reader = cast("ReceiptReader", getattr(module_of(account.kind), "read_receipts", _reads_nothing))

@@ -16,7 +16,7 @@ from messaging.message import Email
 from messaging.outcome import Action, Outcome
 from messaging.receipt import Event, ForgedReceiptError, Inbound, Receipt, ReceiptKeyMissingError
 from messaging.status import DeliveryStatus, MessageState
-from messaging.store import providers, receipts, suppressions
+from messaging.store import providers, receipt_effects, receipts, suppressions
 from messaging.store.suppressions import Scope
 from tests.integration.road import Road
 from workers import receipts as applying
@@ -326,6 +326,27 @@ def test_a_signature_that_came_with_another_body_before_is_forged(road: Road, to
     told.apply()
     with road.engine.begin() as connection:
         assert receipts.sums(connection, number).applied == 1
+
+
+def test_one_that_cannot_be_applied_keeps_no_other_waiting(
+    road: Road, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put aside with the reason; its neighbours, before and after it, take effect."""
+    message, (ada, bob, eve) = send(road, "ada@example.com", "bob@example.com", "eve@example.com")
+    apply = receipt_effects.apply
+
+    def stumbling(*arguments: Any) -> Any:
+        if any(each.key == "poison" for each in arguments[-1]):
+            raise ValueError("a bug")
+        return apply(*arguments)
+
+    monkeypatch.setattr(receipt_effects, "apply", stumbling)
+    told.tell(receipt(Event.DELIVERED, ada), receipt(Event.DELIVERED, bob, key="poison"), receipt(Event.DELIVERED, eve))
+    assert statuses(road, message) == [S.DELIVERED, S.ACCEPTED, S.DELIVERED]
+    with road.engine.connect() as connection:
+        sums = receipts.sums(connection, providers.find(connection, road.project_id, "grid"))
+    assert (sums.applied, sums.refused, sums.waiting) == (2, 1, 0)
+    assert sums.last_refusal == "It can't be applied (ValueError); the log has more."
 
 
 def test_words_postgresql_does_not_take_are_cleaned(road: Road, told: Told) -> None:
