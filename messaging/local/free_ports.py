@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from messaging.local.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+_LOWEST_PORT = 15_000
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TRIES = 50
 
 
 def is_free(port: int) -> bool:
@@ -27,15 +31,43 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports nobody listens on; they are held together while being chosen."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    """`count` different ports nobody listens on; they are held together while being chosen.
+
+    They lie below those the kernel gives to connections that go out: between the choice and the server's start any of
+    the many connections of a stack could be given one of them, and the server could not listen.
+    """
+    probes: list[socket.socket] = []
     try:
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
+        probes.extend(_held() for _ in range(count))
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:
             probe.close()
+
+
+def _held() -> socket.socket:
+    """A socket bound to a port that nobody else has."""
+    below = _first_outgoing_port()
+    for attempt in range(_TRIES + 1):
+        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            # at last, and where there is no room below, one of the kernel's choice
+            is_last = attempt == _TRIES or below <= _LOWEST_PORT
+            probe.bind((LOOPBACK, 0 if is_last else _LOWEST_PORT + secrets.randbelow(below - _LOWEST_PORT)))
+        except OSError:
+            probe.close()
+            if attempt == _TRIES:
+                raise
+        else:
+            return probe
+    raise AssertionError("unreachable")
+
+
+def _first_outgoing_port() -> int:
+    try:
+        return int(_OUTGOING_PORTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def remembered_ports(path: Path, names: Iterable[str], fixed: Mapping[str, int] | None = None) -> dict[str, int]:

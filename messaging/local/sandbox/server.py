@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from messaging.local.free_ports import free_ports
 from messaging.local.sandbox import web
 from messaging.local.sandbox.addresses import PORT_NAMES, PortsError, SandboxAddresses, check_ports, former_ports
 from messaging.local.sandbox.apns import Apns
@@ -158,7 +159,7 @@ def _bind(wanted: Mapping[str, int], former: Mapping[str, int]) -> Iterator[tupl
                 raise SandboxError(f"port {wanted[name]} for {name} can't be had ({error}): choose another") from error
             continue
         try:
-            yield name, _listen(former.get(name, 0))
+            yield name, _listen(former.get(name) or free_ports(1)[0])
         except OSError:  # somebody has it by now
             yield name, _listen(0)
 
