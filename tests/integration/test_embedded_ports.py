@@ -17,7 +17,7 @@ def test_free_ports_differ() -> None:
 
 
 def test_free_ports_are_none_a_connection_could_be_given() -> None:
-    """The kernel gives connections that go out a port of its range: one of those could be gone before a server starts."""
+    """The kernel gives connections that go out a port of its range: it could be gone before a server starts."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     if first <= 15_000:
         pytest.skip(f"connections get ports from {first} on: there is no room below")
