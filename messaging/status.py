@@ -1,6 +1,6 @@
 """The states of deliveries and messages, and every permitted move between them.
 
-`store/ledger.py` is the only writer of a delivery's status and refuses what is not listed here.
+`store/ledger*.py` are the only writers of a delivery's status and refuse what is not listed here.
 """
 
 from __future__ import annotations

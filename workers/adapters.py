@@ -55,13 +55,7 @@ class Adapters:
         return cast(
             "Adapter",
             module.open_adapter(
-                Account(
-                    provider_id=account.id,
-                    public_id=account.public_id,
-                    kind=account.kind,
-                    credentials=account.credentials,
-                    options=account.options,
-                ),
+                account_of(account),
                 context,
             ),
         )
@@ -70,6 +64,17 @@ class Adapters:
         """Close every adapter."""
         await asyncio.gather(*(adapter.aclose() for _, adapter in self._open.values()), *self._retired)
         self._open.clear()
+
+
+def account_of(account: ProviderAccount) -> Account:
+    """The account as its module sees it."""
+    return Account(
+        provider_id=account.id,
+        public_id=account.public_id,
+        kind=account.kind,
+        credentials=account.credentials,
+        options=account.options,
+    )
 
 
 @cache

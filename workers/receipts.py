@@ -35,7 +35,7 @@ from messaging.store.providers import ProviderAccount
 from messaging.store.receipt_effects import Applied, Source
 from messaging.store.receipts import KeptReceipt, ReceiptState, Settled
 from messaging.vault import Vault
-from workers.adapters import module_of
+from workers.adapters import account_of, module_of
 from workers.pacing import Pacer
 from workers.providers.base import Account, Fetch, ReceiptReader
 from workers.providers.tls import client_context
@@ -90,8 +90,8 @@ class Receipts:
         except NotFoundError:
             return  # its receipts went with it
         read, settled = await self._read(account, kept)
-        read, replays = self._without_replays(account, read)
         with self._engine.begin() as connection:
+            read, replays = _without_replays(connection, account.id, read)
             receipts.settle(connection, [*settled, *replays])
         try:
             await self._apply(account, read)
@@ -125,13 +125,7 @@ class Receipts:
 
     async def _read(self, account: ProviderAccount, kept: Sequence[KeptReceipt]) -> tuple[list[_Read], list[Settled]]:
         reader = cast("ReceiptReader", getattr(module_of(account.kind), "read_receipts", _reads_nothing))
-        known = Account(
-            provider_id=account.id,
-            public_id=account.public_id,
-            kind=account.kind,
-            credentials=account.credentials,
-            options=account.options,
-        )
+        known = account_of(account)
         fetch = self._fetch(account.kind)
         read: list[_Read] = []
         settled: list[Settled] = []
@@ -150,23 +144,6 @@ class Receipts:
                 settled.append(Settled(each.id, ReceiptState.REFUSED, reason=f"{type(error).__name__}: see the log"))
         return read, settled
 
-    def _without_replays(self, account: ProviderAccount, read: Sequence[_Read]) -> tuple[list[_Read], list[Settled]]:
-        """Put aside what borrows the signature of another request, where a provider signs a token and not the body."""
-        kept: list[_Read] = []
-        forged: list[Settled] = []
-        for each in read:  # one after the other: two of them may come together
-            body = hashlib.sha256(each.kept.inbound.body).digest()
-            tokens = {receipt.once: body for receipt in each.receipts if receipt.once is not None}
-            if not tokens:
-                kept.append(each)
-                continue
-            with self._engine.begin() as connection:
-                if receipts.replayed(connection, account.id, tokens):
-                    forged.append(Settled(each.kept.id, ReceiptState.REFUSED, reason=_REPLAYED))
-                else:
-                    kept.append(each)
-        return kept, forged
-
     def _stop_if_told(self, connection: Connection, account: ProviderAccount, told: Sequence[Receipt]) -> None:
         for receipt in told:
             if receipt.action in {Action.STOP_PROVIDER, Action.QUOTA}:
@@ -176,20 +153,20 @@ class Receipts:
                 return
 
     async def _weigh(self, account: ProviderAccount, applied: Applied) -> None:
-        """Retire addresses called dead, unless so many are that the account is more likely to blame."""
+        """Believe no dead address where so many are called dead that the account is more likely to blame.
+
+        They have been marked by now, so that a crash here forgets nobody; a mark counts once it has stood a while.
+        """
         if not applied.told:
             return
-        sums = await self._pacer.tally(account.id, sent=applied.told, dead=len(applied.dead), of="receipts")
-        if not applied.dead:
+        sums = await self._pacer.tally(account.id, sent=applied.told, dead=applied.dead, of="receipts")
+        if not applied.dead or not guard_trips(*sums):
             return
+        reason = "Its receipts call most addresses dead: check its sender, domain and reputation."
         with self._engine.begin() as connection:
-            if guard_trips(*sums):
-                reason = "Its receipts call most addresses dead: check its sender, domain and reputation."
-                if provider_stops.stop_for(connection, account.id, reason, action=Action.STOP_PROVIDER):
-                    _log.error("Provider stopped.", provider=account.public_id, reason=reason)
-                dead_targets.forget_told(connection, account.id)
-            else:
-                dead_targets.mark_told(connection, account.id, applied.dead)
+            if provider_stops.stop_for(connection, account.id, reason, action=Action.STOP_PROVIDER):
+                _log.error("Provider stopped.", provider=account.public_id, reason=reason)
+            dead_targets.forget_told(connection, account.id)
 
     def _fetch(self, kind: str) -> Fetch:
         """What a receipt refers to, over https; at the stand-in of its kind where that is set."""
@@ -216,6 +193,25 @@ class Receipts:
             return answer.content
 
         return fetch
+
+
+def _without_replays(
+    connection: Connection, provider_id: int, read: Sequence[_Read]
+) -> tuple[list[_Read], list[Settled]]:
+    """Put aside what borrows the signature of another request, where a provider signs a token and not the body."""
+    pairs = {
+        each.kept.id: {(receipt.once, _digest(each)) for receipt in each.receipts if receipt.once is not None}
+        for each in read
+    }
+    forged = receipts.replayed(connection, provider_id, [pair for each in read for pair in pairs[each.kept.id]])
+    kept = [each for each in read if not pairs[each.kept.id] & forged]
+    ids = {each.kept.id for each in kept}
+    aside = [each.kept.id for each in read if each.kept.id not in ids]
+    return kept, [Settled(id_, ReceiptState.REFUSED, reason=_REPLAYED) for id_ in aside]
+
+
+def _digest(each: _Read) -> bytes:
+    return hashlib.sha256(each.kept.inbound.body).digest()
 
 
 async def _reads_nothing(inbound: Inbound, account: Account, fetch: Fetch) -> Sequence[Receipt]:  # noqa: ARG001

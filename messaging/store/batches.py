@@ -1,4 +1,4 @@
-"""Batches: what a worker leases. The rows of a batch are written by `store/ledger.py` alone."""
+"""Batches: what a worker leases. The rows of a batch are written by `store/ledger*.py` alone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from messaging.ids import parse_delivery_tag
 from messaging.outcome import Action
 from messaging.receipt import Event, Receipt
 from messaging.status import DeliveryStatus
-from messaging.store import ledger_told, provider_ids, suppressions
+from messaging.store import dead_targets, ledger_told, provider_ids, suppressions
 from messaging.store.ledger_told import Known, Move, Name
 from messaging.store.suppressions import Scope
 from messaging.vault import Vault
@@ -55,8 +55,8 @@ class Applied:
     the sending. One that carries our tag finds its delivery, or is not ours."""
     told: int = 0
     """Of the new ones, those that say whether an address is good."""
-    dead: tuple[Name, ...] = ()
-    """Whose address was called dead, not yet marked: the caller weighs that first."""
+    dead: int = 0
+    """Of the new ones, those that call an address dead; it is skipped from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,16 @@ def apply(connection: Connection, vault: Vault, source: Source, receipts: Sequen
     fresh = _record(connection, source, pairs)
     moves = _moves(source, known, fresh)
     moved = ledger_told.apply_receipts(connection, moves)
+    dead = [name for name, receipt in fresh if receipt.action is Action.DISABLE_TARGET]
+    if dead:
+        dead_targets.mark_told(connection, source.provider_id, dead)
     _heed_opt_outs(connection, vault, source, fresh, [r for r in receipts if _is_about_an_address(r)])
     return Applied(
         events=len(fresh),
         moved=moved,
         unknown=unknown,
         told=sum(1 for _, receipt in fresh if receipt.event in _SAYS_WHETHER_GOOD),
-        dead=tuple(name for name, receipt in fresh if receipt.action is Action.DISABLE_TARGET),
+        dead=len(dead),
     )
 
 

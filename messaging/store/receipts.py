@@ -99,6 +99,8 @@ class Settled:
 
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """Write down what became of requests."""
+    if not settled:
+        return
     connection.execute(
         text("""
         UPDATE receipts r SET state = s.state, events = s.events, reason = s.reason,
@@ -118,25 +120,30 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     )
 
 
-def replayed(connection: Connection, provider_id: int, tokens: Mapping[str, bytes]) -> set[str]:
-    """Those of the account's `tokens` (token → SHA-256 of the body it came with) that came with another body before."""
-    if not tokens:
+def replayed(connection: Connection, provider_id: int, pairs: Sequence[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+    """Those `pairs` (token, SHA-256 of its body) of the account whose token came with another body first."""
+    if not pairs:
         return set()
-    parameters = {"provider": provider_id, "tokens": list(tokens), "bodies": list(tokens.values())}
+    parameters = {
+        "provider": provider_id,
+        "tokens": [token for token, _ in pairs],
+        "bodies": [body for _, body in pairs],
+    }
     connection.execute(
         text("""INSERT INTO receipt_tokens (provider_id, token, body_sha256)
                 SELECT :provider, n.token, n.body
-                  FROM unnest(CAST(:tokens AS text[]), CAST(:bodies AS bytea[])) AS n(token, body)
-                ON CONFLICT DO NOTHING"""),
+                  FROM unnest(CAST(:tokens AS text[]), CAST(:bodies AS bytea[])) WITH ORDINALITY
+                       AS n(token, body, place)
+                 ORDER BY n.place ON CONFLICT DO NOTHING"""),
         parameters,
     )
     rows = connection.execute(
-        text("""SELECT t.token FROM receipt_tokens t
+        text("""SELECT n.token, n.body FROM receipt_tokens t
                   JOIN unnest(CAST(:tokens AS text[]), CAST(:bodies AS bytea[])) AS n(token, body) ON n.token = t.token
                  WHERE t.provider_id = :provider AND t.body_sha256 <> n.body"""),
         parameters,
     )
-    return set(rows.scalars())
+    return {(row.token, bytes(row.body)) for row in rows}
 
 
 def release_held(connection: Connection, provider_id: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messaging.status import MOVES, OPEN, WIRE_STATUS, DeliveryStatus, MessageState, finished_state
+from messaging.store import receipt_effects
 
 S = DeliveryStatus
 
@@ -24,6 +25,12 @@ def test_a_settled_delivery_is_never_sent_again_but_by_retrying_a_failure(start:
 def test_a_delivered_message_stays_delivered() -> None:
     """A late bounce or a doubled receipt changes nothing."""
     assert MOVES[S.DELIVERED] == frozenset()
+
+
+def test_what_receipts_may_do_is_in_the_table() -> None:
+    """Their own list names from where; the table names where to."""
+    for end, starts in receipt_effects._PERMITTED.items():
+        assert all(end in MOVES[start] for start in starts), end
 
 
 def test_stored_codes_never_change() -> None:

@@ -135,6 +135,7 @@ class Webhooks:
             "waiting": len(self._waiting),
             "given_up": self.given_up,
             "last_error": self.last_error,
+            "events": receipts_table(),
             "registered": {kind: hook.url for kind, hook in sorted(self._registered.items())},
         }
 
