@@ -39,6 +39,7 @@ from messaging.settings import Settings
 from messaging.store import projects
 from messaging.store.engine import open_engine
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.destinations import ANYWHERE
 
 RECIPIENTS = {"sendgrid": 50_000, "mailgun": 50_000, "smtp": 5_000, "twilio": 5_000}
 QUIET = ("--without-gossip", "--without-mingle", "-l", "WARNING")
@@ -157,6 +158,7 @@ def alone(kind: str, fields: Mapping[str, Any], environment: Mapping[str, str], 
         tokens=cast("Any", None),
         endpoints=endpoints,
         ca_file=ca_file,
+        destinations=ANYWHERE,
         connections=entry.connections,
         concurrency=entry.concurrency,
     )

@@ -23,6 +23,8 @@ LONGEST_CONTENT = 64_230
 LONGEST_TITLE = 256
 LONGEST_WORD = 256
 LONGEST_NAME = 128
+LARGEST_HEADERS_BYTES = 16_384
+"""Of an email's own headers, names and values: what mail servers commonly take with room for ours."""
 LONGEST_COLLAPSE_BYTES = 64
 """apns-collapse-id: developer.apple.com, "Sending notification requests to APNs"."""
 LARGEST_PUSH_BYTES = 4096
@@ -220,6 +222,8 @@ def _headers(given: Mapping[Any, Any]) -> dict[str, str]:
         if not isinstance(value, str):
             raise InvalidArgumentError(f"headers.{name}", f"is text, not {type(value).__name__}")
         headers[name] = no_line_break(f"headers.{name}", value)
+    if sum(len(f"{name}: {value}".encode(errors="replace")) for name, value in headers.items()) > LARGEST_HEADERS_BYTES:
+        raise InvalidArgumentError("headers", f"have at most {LARGEST_HEADERS_BYTES:,} bytes together")
     return headers
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from messaging.clock import clock
 from messaging.errors import InvalidArgumentError
 from messaging.settings import Settings
 from messaging.vault import Vault
@@ -49,10 +50,18 @@ def opens(vault: Vault, given: str, project: str, bucket: str, file: str, *, now
     if found is None:
         return False
     seconds = int(found[1], 16)
-    genuine = hmac.compare_digest(_signature(vault, project, bucket, file, seconds), found[2])
-    return genuine and (now or datetime.now(UTC)).timestamp() < seconds
+    said = _said(project, bucket, file, seconds)
+    genuine = any(hmac.compare_digest(_written(mac), found[2]) for mac in vault.link_macs(said))
+    return genuine and (now or clock.now()).timestamp() < seconds
 
 
 def _signature(vault: Vault, project: str, bucket: str, file: str, seconds: int) -> str:
-    said = "\n".join((project, bucket, file, str(seconds)))  # no id has a line break
-    return urlsafe_b64encode(vault.link_mac(said.encode())).decode().rstrip("=")
+    return _written(vault.link_mac(_said(project, bucket, file, seconds)))
+
+
+def _said(project: str, bucket: str, file: str, seconds: int) -> bytes:
+    return "\n".join((project, bucket, file, str(seconds))).encode()  # no id has a line break
+
+
+def _written(mac: bytes) -> str:
+    return urlsafe_b64encode(mac).decode().rstrip("=")

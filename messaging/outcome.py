@@ -64,6 +64,8 @@ class Outcome:
     outage: bool = False
     """The provider as such failed (no connection, 5xx, no answer), whoever the recipient: many of them in a row
     open the account's circuit breaker."""
+    throttled: bool = False
+    """With `RETRY`: refused for the rate alone, of this recipient or of requests at once; counts no attempt."""
 
 
 ACCEPTED = Outcome(Action.ACCEPTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from messaging.attachments import LARGEST_TOTAL_BYTES, FileReference
 from messaging.audience import resolve_audience
 from messaging.channel import Channel, Lane, default_on_unknown
+from messaging.clock import clock
 from messaging.content import content_to_json
 from messaging.errors import InvalidArgumentError
 from messaging.ids import check_id, new_id
@@ -113,7 +114,7 @@ def accept_at_once(
         or settings.task_size is not None
     ):
         return None
-    schedule(request, datetime.now(UTC))  # refuses times that make no sense
+    schedule(request, clock.now())  # refuses times that make no sense
     channel, lane = request.content.channel, request.lane or Lane.HIGH
     new = messages.NewMessage(
         public_id=request.id or "",
@@ -125,7 +126,7 @@ def accept_at_once(
         audience=Audience(channel=channel),
         on_unknown=request.on_unknown or default_on_unknown(channel),
         scheduled_at=None,
-        expires_in_s=_expires_in_s(settings, channel, lane),
+        expires_in_s=expires_in_s(settings, channel, lane),
         expires_at=request.expires_at,
         expanded=True,
     )
@@ -154,7 +155,7 @@ class _Ready:
 
 
 def _prepare(connection: Connection, vault: Vault, settings: Settings, project_id: int, request: SendRequest) -> _Ready:
-    scheduled_at = schedule(request, datetime.now(UTC))
+    scheduled_at = schedule(request, clock.now())
     audience = resolve_audience(connection, vault, project_id, request)
     state, failure = _first_state(request, scheduled_at), None
     channel = request.content.channel
@@ -175,7 +176,7 @@ def _prepare(connection: Connection, vault: Vault, settings: Settings, project_i
         audience=audience,
         on_unknown=request.on_unknown or default_on_unknown(channel),
         scheduled_at=scheduled_at,
-        expires_in_s=_expires_in_s(settings, channel, lane),
+        expires_in_s=expires_in_s(settings, channel, lane),
         expires_at=request.expires_at,
         failure=failure,
         fixed_provider=request.fixed_provider,
@@ -273,7 +274,8 @@ def _cannot_go_out(channel: Channel, *, has_provider: bool, nobody: bool) -> str
     return None
 
 
-def _expires_in_s(settings: Settings, channel: Channel, lane: Lane) -> float:
+def expires_in_s(settings: Settings, channel: Channel, lane: Lane) -> float:
+    """How long a message lives that says nothing about it, in seconds from the time it is to be sent."""
     if channel is Channel.SMS and lane is Lane.HIGH:
         return settings.expires_after_high_sms_s
     return settings.expires_after_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from messaging.channel import Lane, OnUnknown
@@ -47,23 +47,38 @@ class SendRequest:
 
 def body_hash(request: SendRequest) -> bytes:
     """SHA-256 of what the request says, its id and key apart: the same body is the same message."""
-    said = replace(request, id=None, idempotency_key=None)
+    said = replace(
+        request,
+        id=None,
+        idempotency_key=None,
+        scheduled_at=_in_utc(request.scheduled_at),
+        expires_at=_in_utc(request.expires_at),
+    )
     return hashlib.sha256(repr(said).encode("utf-8", "backslashreplace")).digest()
 
 
 def schedule(request: SendRequest, now: datetime) -> datetime | None:
-    """When it is to be sent, None for now; raises `InvalidArgumentError` for times that make no sense."""
-    at = request.scheduled_at
-    for argument, time in (("scheduled_at", at), ("expires_at", request.expires_at)):
-        if time is not None and time.tzinfo is None:
+    """When it is to be sent, in UTC, None for now; raises `InvalidArgumentError` for times that make no sense.
+
+    Where clocks are changed a time that occurs twice is the first, unless its `fold` says the second; one that is
+    skipped is as late as if the clock had not been changed yet (https://peps.python.org/pep-0495/).
+    """
+    for argument, time in (("scheduled_at", request.scheduled_at), ("expires_at", request.expires_at)):
+        if time is not None and time.utcoffset() is None:
             raise InvalidArgumentError(argument, "the time has no zone; write 2026-11-23T09:00:00+00:00")
-    if request.expires_at is not None and request.expires_at <= (at or now):
+    # two times of one zone compare as the clocks on the wall show them, which is wrong in the hour that occurs twice
+    at, expires_at = _in_utc(request.scheduled_at), _in_utc(request.expires_at)
+    if expires_at is not None and expires_at <= (at or now):
         raise InvalidArgumentError("expires_at", "lies before the message would be sent")
     if at is not None and at <= now:
         if not request.allow_past_schedule:
             raise InvalidArgumentError("scheduled_at", f"{at.isoformat()} has passed; choose a time in the future")
         return None
     return at
+
+
+def _in_utc(time: datetime | None) -> datetime | None:
+    return time if time is None or time.utcoffset() is None else time.astimezone(UTC)
 
 
 def named_audience(request: SendRequest) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -37,6 +39,27 @@ def _listed(value: object) -> object:
     return tuple(each for each in found if each)
 
 
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
+
+
+def _destinations(value: object) -> object:
+    """Networks (CIDR), addresses and host names from a text with commas (or a JSON list), in lower case."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith('["') else value.split(",")
+    if not isinstance(value, (list, tuple)):
+        return value
+    found = [each.strip().lower() for each in map(str, value) if each.strip()]
+    for each in found:
+        try:
+            ip_network(each, strict=False)
+        except ValueError:
+            if not _HOST.fullmatch(each) or each.rpartition(".")[2].isdecimal():
+                raise ValueError(
+                    f"'{each}' is neither a network such as 10.0.0.0/8, nor an address, nor a host name"
+                ) from None
+    return tuple(found)
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Each field is `MESSAGING_<NAME>` in the environment."""
 
@@ -44,6 +67,11 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="postgresql://… of the truth")
     broker_url: SecretStr = Field(description="redis://… or amqp://… of the broker")
+    rabbitmq_queue_type: Literal["quorum"] | None = Field(
+        None,
+        description="what the intake's queues become on RabbitMQ where no producer has made them yet; the broker's own"
+        " default when unset, as for a producer that sets nothing",
+    )
     redis_url: SecretStr | None = Field(
         None, description="Redis for pacing and breakers; the broker where that is Redis"
     )
@@ -67,12 +95,38 @@ class Settings(BaseSettings):
         default_factory=dict, description="base addresses replacing providers' own, by kind"
     )
     ca_file: Path | None = Field(None, description="extra certificate authority to trust")
+    private_destinations: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_destinations)] = Field(
+        (),
+        description="networks (10.0.0.0/8), addresses and host names, by commas, off the public internet to which the"
+        " addresses of accounts and messages (webhooks, mail servers, push subscriptions) may lead all the same",
+    )
+
+    broker_ca_file: Path | None = Field(
+        None,
+        description="certificate authority of a broker over TLS (rediss://, amqps://), and of the Redis for pacing",
+    )
+    task_signing_certificates: Path | None = Field(
+        None, description="folder of the certificates whose tasks are accepted; unsigned tasks are then refused"
+    )
+    task_signing_key: Path | None = Field(None, description="PEM of our own RSA key, which signs our own tasks")
+    task_signing_certificate: Path | None = Field(
+        None, description="PEM of its certificate; further ones in the file are accepted as ours, while keys change"
+    )
 
     lease_s: float = Field(60.0, gt=0, description="how long a worker owns a batch without renewing")
     visibility_timeout_s: int = Field(
-        300, ge=1, description="after this a Redis broker hands an unacknowledged task out again"
+        60, ge=1, description="after this a Redis broker hands an unacknowledged task out again"
     )
     max_attempts: int = Field(8, ge=1, description="provider calls per delivery at most")
+    max_deaths: int = Field(
+        3, ge=1, le=100, description="workers a batch, fan-out or task may end in a row before it is put in quarantine"
+    )
+    task_limit_s: int = Field(
+        45, ge=1, description="an intake or fan-out task that takes longer is ended; less than the visibility timeout"
+    )
+    watchdog_s: float = Field(
+        120.0, ge=0, description="a worker that does nothing for so long though there is work ends itself; 0: never"
+    )
     backoff_min_s: float = Field(1.0, gt=0)
     backoff_max_s: float = Field(3600.0, gt=0)
     expires_after_s: float = Field(72 * 3600.0, gt=0, description="a message not sent by then expires")
@@ -143,9 +197,15 @@ class Settings(BaseSettings):
     def pacing_url(self) -> str | None:
         """The Redis that paces providers; None where neither `redis_url` nor a Redis broker is set."""
         if self.redis_url is not None:
-            return self.redis_url.get_secret_value()
+            return self.with_authority(self.redis_url.get_secret_value())
         broker = self.broker_url.get_secret_value()
-        return broker if broker.startswith(("redis://", "rediss://", "unix://")) else None
+        return self.with_authority(broker) if broker.startswith(("redis://", "rediss://", "unix://")) else None
+
+    def with_authority(self, url: str) -> str:
+        """The address of a Redis over TLS with `broker_ca_file`, where it names no authority itself."""
+        if self.broker_ca_file is None or not url.startswith("rediss://") or "ssl_ca_certs=" in url:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}{urlencode({'ssl_ca_certs': str(self.broker_ca_file)})}"
 
 
 def sqlalchemy_url(url: str) -> str:

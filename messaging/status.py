@@ -60,8 +60,8 @@ MOVES: Mapping[DeliveryStatus, frozenset[DeliveryStatus]] = {
     # a receipt: arrived, or bounced after the provider had taken it
     _S.ACCEPTED: frozenset({_S.DELIVERED, _S.FAILED}),
     _S.DELIVERED: frozenset(),
-    # a receipt or late evidence settles what we could not know
-    _S.UNKNOWN: frozenset({_S.ACCEPTED, _S.DELIVERED, _S.FAILED, _S.EXPIRED, _S.CANCELLED, _S.SUPPRESSED}),
+    # a receipt or late evidence settles what we could not know; retrying: replayed from quarantine
+    _S.UNKNOWN: frozenset({_S.RETRYING, _S.ACCEPTED, _S.DELIVERED, _S.FAILED, _S.EXPIRED, _S.CANCELLED, _S.SUPPRESSED}),
     # "retry failed", and the guard that takes back verdicts of a misconfigured provider
     _S.FAILED: frozenset({_S.RETRYING}),
     _S.EXPIRED: frozenset(),

@@ -21,6 +21,8 @@ class TaskName(StrEnum):
     HOUSEKEEPING = "messaging.housekeeping"
     RECEIPTS = "messaging.receipts"
     CHECK = "messaging.check"
+    REPLAY = "messaging.replay"
+    REFUSED = "messaging.refused"
 
 
 SEND_TASK = {
@@ -29,6 +31,7 @@ SEND_TASK = {
     Channel.SMS: TaskName.SEND_SMS,
 }
 CHANNEL_OF_TASK = {name: channel for channel, name in SEND_TASK.items()}
+PRODUCERS_TASKS = frozenset({*SEND_TASK.values(), TaskName.CANCEL})
 
 
 class Queue(StrEnum):
@@ -61,3 +64,10 @@ def fanout_queue(lane: Lane) -> Queue:
 def intake_queue_of_project(project: str) -> str:
     """The intake queue that belongs to a project other than the default one."""
     return f"{Queue.INTAKE}.{project}"
+
+
+def project_of_queue(queue: str, default: str) -> str:
+    """The project an intake queue belongs to; `default`'s are `messaging`, `messaging.high` and foreign ones."""
+    if queue in {Queue.INTAKE, Queue.INTAKE_HIGH} or not queue.startswith(f"{Queue.INTAKE}."):
+        return default
+    return queue.removeprefix(f"{Queue.INTAKE}.")

@@ -12,6 +12,7 @@ from messaging.catalog import OURS, kind_of
 from messaging.settings import Settings
 from messaging.store.providers import ProviderAccount
 from workers.providers.base import Account, Adapter, Context, TokenStore
+from workers.providers.destinations import Destinations
 
 ENTRY_POINT_GROUP = "messaging.providers"
 
@@ -22,6 +23,7 @@ class Adapters:
     def __init__(self, settings: Settings, tokens: TokenStore) -> None:
         self._settings = settings
         self._tokens = tokens
+        self._destinations = Destinations(settings.private_destinations)
         self._open: dict[int, tuple[object, Adapter]] = {}
         self._retired: set[asyncio.Task[None]] = set()
 
@@ -48,6 +50,7 @@ class Adapters:
             tokens=self._tokens,
             endpoints={name.lower(): url for name, url in self._settings.endpoints.items()},
             ca_file=self._settings.ca_file,
+            destinations=self._destinations,
             connections=kind.connections,
             concurrency=kind.concurrency,
             receipts_url=self._settings.receipts_url(account.receipt_key),

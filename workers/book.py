@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from messaging.channel import Lane
 from messaging.outcome import Action
@@ -17,6 +16,7 @@ from messaging.receipt import Event
 from messaging.status import MessageState
 from messaging.store import batches, dead_targets, ledger, provider_ids, provider_stops, suppressions
 from messaging.store.batches import Lease, LeaseLostError
+from messaging.store.engine import AWAY
 from messaging.store.ledger import Window
 from messaging.store.suppressions import Scope
 from workers.pipeline import Answered
@@ -51,9 +51,16 @@ class DatabaseBook:
     """Opt-outs of bulk mail are heeded whatever the lane."""
     finds_by_id: bool = False
     """The provider's receipts name its own message id only."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether nothing more is to be begun."""
+    hear: Callable[[], None] = lambda: None
+    """Called whenever something is done for the batch, with success or without."""
 
     async def claim(self, *, after: int, window: int) -> Window | None:
-        """See `Book.claim`. None too while the database is away: what is in flight comes first."""
+        """See `Book.claim`. None too while the database is away: what is in flight comes first; and when we stop."""
+        self.hear()
+        if self.is_stopping():
+            return None
 
         def work(connection: Connection) -> Window | None:
             held = batches.hold(connection, self.owned, lease_s=self.lease_s)
@@ -65,7 +72,7 @@ class DatabaseBook:
 
         try:
             return await in_transaction(self.engine, work)
-        except OperationalError as error:
+        except AWAY as error:
             _log.warning(
                 "The database is away; nothing more is claimed.", batch_id=str(self.owned.ref), error=str(error)
             )
@@ -74,12 +81,13 @@ class DatabaseBook:
     async def record(self, answered: Answered) -> None:
         """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
         for pause_s in (*_PATIENCE, None):
+            self.hear()
             try:
                 await in_transaction(self.engine, lambda connection: self._write(connection, answered))
             except LeaseLostError:
                 await self._keep_late(answered)
                 raise
-            except OperationalError:
+            except AWAY:
                 if pause_s is None:
                     raise
                 _log.warning("The database is away; outcomes wait.", batch_id=str(self.owned.ref), wait_s=pause_s)
@@ -121,16 +129,23 @@ class DatabaseBook:
                 connection, self.owned.provider_id, reason, action=action, again=self.on_trial
             )
 
-        if await in_transaction(self.engine, work):
+        try:
+            stopped = await in_transaction(self.engine, work)
+        except AWAY as error:
+            # said in the middle of sending: raised, it would end what else is in flight. The next answer says it again
+            _log.warning("The database is away; the provider goes on.", batch_id=str(self.owned.ref), error=str(error))
+            return
+        if stopped:
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason)
 
     async def renew(self) -> None:
         """See `Book.renew`. A database that is away is no reason to stop what is in flight."""
+        self.hear()
 
         def work(connection: Connection) -> None:
             batches.hold(connection, self.owned, lease_s=self.lease_s)
 
         try:
             await in_transaction(self.engine, work)
-        except OperationalError as error:
+        except AWAY as error:
             _log.warning("The database is away; the lease runs.", batch_id=str(self.owned.ref), error=str(error))

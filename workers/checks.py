@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from messaging.catalog import kind_of
 from messaging.channel import Channel, Lane, OnUnknown
+from messaging.clock import clock
 from messaging.errors import MessagingError, NotFoundError
 from messaging.message import Content, Email, Push, Sms
 from messaging.outcome import Action
@@ -78,7 +79,7 @@ class Checks:
             return await self._end(check, _noted(step, account))
         obstacle = _obstacle(account)
         if obstacle is not None:
-            refused = Step(StepName.ACCEPTED, StepState.FAILED, f"Nothing was sent: {obstacle}", datetime.now(UTC))
+            refused = Step(StepName.ACCEPTED, StepState.FAILED, f"Nothing was sent: {obstacle}", clock.now())
             return await self._end(check, _noted(step, account), refused)
         return await self._send(check, account, step, check.send_to)
 
@@ -105,7 +106,7 @@ class Checks:
         request = SendRequest(
             content=_test_message(kind_of(account.kind).channel, account.public_id),
             addresses=(address,),
-            expires_at=datetime.now(UTC) + _EXPIRES,
+            expires_at=clock.now() + _EXPIRES,
             on_unknown=OnUnknown.HOLD,  # one message, not two
             lane=Lane.HIGH,
             fixed_provider=account.id,
@@ -116,7 +117,7 @@ class Checks:
                 return None  # another worker was faster, after all
             began = time.monotonic()
             accepted = accept(connection, self._vault, self._settings, account.project_id, request)
-            at, took_ms = datetime.now(UTC), _ms_since(began)
+            at, took_ms = clock.now(), _ms_since(began)
             ours = Step(StepName.ACCEPTED, StepState.PASSED, f"It is message {accepted.public_id}.", at, took_ms)
             steps = [_noted(step, account), ours]
             none_comes = self._none_comes(account)
@@ -129,7 +130,7 @@ class Checks:
         try:
             hints = await in_transaction(self._engine, work)
         except MessagingError as error:
-            refused = Step(StepName.ACCEPTED, StepState.FAILED, str(error), datetime.now(UTC))
+            refused = Step(StepName.ACCEPTED, StepState.FAILED, str(error), clock.now())
             return await self._end(check, _noted(step, account), refused)
         if hints is None:
             return "done by another worker"
@@ -154,7 +155,7 @@ class Checks:
 
 def _credentials(state: StepState, detail: str, began: float | None = None) -> Step:
     took_ms = None if began is None else _ms_since(began)
-    return Step(StepName.CREDENTIALS, state, detail, datetime.now(UTC), took_ms)
+    return Step(StepName.CREDENTIALS, state, detail, clock.now(), took_ms)
 
 
 def _obstacle(account: ProviderAccount) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -15,12 +16,13 @@ from sqlalchemy import Connection, Engine
 from messaging import unsubscribe_links
 from messaging.catalog import kind_of
 from messaging.channel import Lane, OnUnknown
+from messaging.clock import clock
 from messaging.errors import ContentError
 from messaging.ids import delivery_tag_prefix, delivery_uuid
 from messaging.outcome import Action
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, failover, ledger, outgoing, provider_stops, providers
+from messaging.store import batches, failover, ledger, outgoing, provider_stops, providers, quarantine
 from messaging.store.batches import BatchRef, Hint, Lease, LeaseLostError, Released
 from messaging.store.failover import Moved
 from messaging.store.ledger import Claimed
@@ -47,6 +49,8 @@ _STOPPED_S = 30.0
 _NOT_YET_S = 5.0
 """Another worker finds out whether the account works again."""
 _LONG_WAIT_S = 10.0
+_NOT_ALONE_S = 1.0
+"""Of two batches that may end this process, one waits for the other."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Deliverer:
         pacer: Pacer,
         adapters: Adapters,
         publish: Callable[[Sequence[Hint]], bool],
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
         self._vault = vault
@@ -74,40 +80,100 @@ class Deliverer:
         self._pacer = pacer
         self._adapters = adapters
         self._publish = publish
+        self._is_stopping = is_stopping
         self._health: dict[int, Health] = {}
         self._messages: OrderedDict[int, OutgoingMessage] = OrderedDict()
-        self._prepared: OrderedDict[tuple[int, Adapter], object] = OrderedDict()
+        self._prepared: OrderedDict[tuple[int, datetime, Adapter], object] = OrderedDict()
+        self._heard: dict[str, float] = {}
+        """When each batch under way was last heard of, by the monotonic clock."""
+        self._alone = asyncio.Lock()
+        """Held by the one batch of this process whose workers died before."""
 
     async def deliver(self, ref: BatchRef) -> str:
         """Send what is due of the batch; a sentence about how that went. Safe to call any number of times."""
+        if self._is_stopping():
+            # whoever comes next finds it at once
+            await in_transaction(self._engine, lambda connection: batches.unhint(connection, [ref]))
+            return "left to others: this worker stops"
         opened = await in_transaction(self._engine, lambda connection: self._open(connection, ref))
         if opened is None:
             return "nothing to do"
         try:
-            return await self._deliver(opened)
+            if not self._is_suspect(opened.lease):
+                return await self._deliver(opened)
+            if self._alone.locked():
+                return await self._give_back(opened.lease, _NOT_ALONE_S, "another batch that may end its worker")
+            async with self._alone:
+                return await self._deliver(opened)
         except LeaseLostError:
             return "lease lost"
+
+    def _is_suspect(self, owned: Lease) -> bool:
+        """Whether so many workers died of it, or with it, that its deliveries go one at a time."""
+        return owned.deaths >= self._settings.max_deaths
 
     def _open(self, connection: Connection, ref: BatchRef) -> _Opened | None:
         owned = batches.lease(connection, ref, lease_s=self._settings.lease_s)
         if owned is None:
             return None
         message = self._messages.get(owned.message_id)
-        if message is None:
+        if message is None or message.expires_at != owned.expires_at:
             message = outgoing.load(connection, owned.message_id)
             _remember(self._messages, owned.message_id, message)
-        if owned.claim > 1:
-            doubtful = ledger.settle_in_doubt(
-                connection,
-                owned,
-                hold=message.on_unknown is OnUnknown.HOLD,
-                max_attempts=self._settings.max_attempts,
-            )
-            if doubtful:
-                _log.warning("Took over a batch whose worker was lost.", batch_id=str(ref), in_doubt=doubtful)
+        if owned.claim > 1 and not self._take_over(connection, owned, message):
+            return None
         return _Opened(owned, providers.load_account(connection, self._vault, owned.provider_id), message)
 
+    def _take_over(self, connection: Connection, owned: Lease, message: OutgoingMessage) -> bool:
+        """Settle what the worker before left behind; False when nothing may be sent of it any more.
+
+        After `max_deaths` deaths in a row its deliveries go one at a time (`_plan`): who is in flight at two further
+        deaths is put aside. Where as many workers more die with nobody in flight, the message itself is the poison.
+        """
+        most = self._settings.max_deaths
+        aside = owned.deaths > most and quarantine.put_aside_in_flight(connection, owned, after=most)
+        doubtful = ledger.settle_in_doubt(
+            connection,
+            owned,
+            hold=message.on_unknown is OnUnknown.HOLD,
+            max_attempts=self._settings.max_attempts,
+        )
+        if doubtful:
+            _log.warning("Took over a batch whose worker was lost.", batch_id=str(owned.ref), in_doubt=doubtful)
+        if aside:
+            _log.error("A delivery that ends its worker was put aside.", batch_id=str(owned.ref), deaths=owned.deaths)
+        if doubtful or aside:
+            return True
+        if not owned.deaths or not (owned.deaths >= 2 * most or quarantine.is_poisonous(connection, owned.message_id)):
+            return True
+        put_aside = quarantine.put_aside_batch(connection, owned)
+        batches.release(connection, owned, deaths=2 * most - 1)  # a replay costs one worker, not as many again
+        _log.error(
+            "A message that ends its workers was put aside.",
+            batch_id=str(owned.ref),
+            message_id=message.public_id,
+            deaths=owned.deaths,
+            deliveries=put_aside,
+        )
+        return False
+
+    def silence_s(self) -> float:
+        """For how long nothing was heard of the batch heard of least; 0 where none is under way."""
+        return max((time.monotonic() - heard_s for heard_s in list(self._heard.values())), default=0.0)
+
     async def _deliver(self, opened: _Opened) -> str:
+        key = f"{opened.lease.ref}:{opened.lease.claim}"
+
+        def hear() -> None:
+            self._heard[key] = time.monotonic()
+
+        hear()
+        try:
+            return await self._deliver_heard(opened, hear)
+        finally:
+            del self._heard[key]
+
+    async def _deliver_heard(self, opened: _Opened, hear: Callable[[], None]) -> str:
         owned, account = opened.lease, opened.account
         on_trial = await self._may_try(account)
         book = DatabaseBook(
@@ -117,6 +183,8 @@ class Deliverer:
             on_trial,
             to_topics=opened.message.is_to_topics,
             finds_by_id=kind_of(account.kind).finds_by_id,
+            is_stopping=self._is_stopping,
+            hear=hear,
         )
         if not account.enabled or (account.stopped_reason is not None and not on_trial):
             reason = account.stopped_reason or "disabled"
@@ -187,7 +255,7 @@ class Deliverer:
     async def _prepare(self, adapter: Adapter, message: OutgoingMessage) -> object:
         if message.unsendable:
             raise ContentError(message.unsendable, "attachment_gone")
-        key = (message.id, adapter)
+        key = (message.id, message.expires_at, adapter)
         prepared = self._prepared.get(key)
         if prepared is None:
             shared = Outgoing(
@@ -222,14 +290,17 @@ class Deliverer:
                 unsubscribe_url=None if unsubscribe is None else unsubscribe.url(tag),
             )
 
+        alone = self._is_suspect(owned)
+        request_size = 1 if alone else kind.request_size
         in_flight = (kind.concurrency if seats is None else seats.count) * kind.request_size
         return Plan(
             provider_id=owned.provider_id,
             first_target=owned.first_target,
             open=owned.open,
-            request_size=kind.request_size,
-            window=max(kind.request_size, min(settings.window_max, in_flight) // 2, 1),
-            pace=Pace.of(kind, account.limits, created_at=account.created_at, now=datetime.now(UTC)),
+            request_size=request_size,
+            window=1 if alone else max(request_size, min(settings.window_max, in_flight) // 2),
+            alone=alone,
+            pace=Pace.of(kind, account.limits, created_at=account.created_at, now=clock.now()),
             high=owned.lane is Lane.HIGH,
             lease_s=settings.lease_s,
             flush_s=settings.flush_ms / 1000,
@@ -259,7 +330,8 @@ class Deliverer:
         """Let the batch go, and hand what certainly was not sent to another account where `fail_over` asks for it."""
 
         def work(connection: Connection) -> tuple[Released, Moved | None]:
-            released = batches.release(connection, owned, wait_s=wait_s, waiting_for=waiting_for)
+            deaths = self._settings.max_deaths if self._is_suspect(owned) else 0  # suspect to its end
+            released = batches.release(connection, owned, wait_s=wait_s, waiting_for=waiting_for, deaths=deaths)
             if released.done or not fail_over:
                 return released, None
             return released, failover.move_one(connection, owned.ref)

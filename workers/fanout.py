@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from messaging.producer import fanout_hint
 from messaging.publish import Publisher
 from messaging.settings import Settings
-from messaging.store import batches, expansion, routes
+from messaging.store import batches, expansion, quarantine, routes, starts
 from messaging.store.batches import BatchRef, Hint, deliver_hint
 from messaging.store.expand import Expanding, estimate, expand_page
 from messaging.wire import deliver_queue
@@ -32,8 +32,34 @@ class Page:
     again: Hint
 
 
-def expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int) -> str:
-    """Expand pages of the message for about a second; a sentence about how far it came."""
+def expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int, *, again: bool = False) -> str:
+    """Expand pages of the message for about a second; a sentence about how far it came.
+
+    `again` says that the task was handed out before. A fan-out that ended `max_deaths` workers is put aside.
+    """
+    with engine.begin() as connection:
+        times = starts.note_fan_out(connection, message_id, again=again, lease_s=settings.lease_s)
+    if times is None:
+        return "another worker is at it"
+    if not times:
+        return _expand(engine, settings, publisher, message_id)
+    if times >= settings.max_deaths:  # the first time, nothing was known against it
+        return _put_aside(engine, message_id, deaths=times)
+    with starts.ending(engine, starts.fan_out_key(message_id)):
+        return _expand(engine, settings, publisher, message_id)
+
+
+def _put_aside(engine: Engine, message_id: int, *, deaths: int) -> str:
+    with engine.begin() as connection:
+        stopped = quarantine.put_aside_fan_out(connection, message_id, deaths=deaths)
+        starts.forget(connection, starts.fan_out_key(message_id))
+    if not stopped:
+        return "nothing to do"
+    _log.error("A fan-out that ends its worker was put aside.", message_id=message_id, deaths=deaths)
+    return f"put aside after {deaths} deaths"
+
+
+def _expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int) -> str:
     deadline, deliveries = time.monotonic() + SLICE_S, 0
     while True:
         with engine.begin() as connection:

@@ -15,16 +15,16 @@ from sqlalchemy.exc import DataError
 
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
-from messaging.errors import IdempotencyConflictError, InvalidArgumentError, MessagingError
+from messaging.errors import IdempotencyConflictError, InvalidArgumentError, MessagingError, NotFoundError
 from messaging.ids import id_for_task, is_valid_id
 from messaging.producer import Accepted, accept, record_failed
 from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import MessageState
-from messaging.store import intake_keys, messages, projects
+from messaging.store import intake_keys, messages, projects, quarantine, starts
 from messaging.store.batches import Hint
 from messaging.vault import Vault
-from messaging.wire import CHANNEL_OF_TASK, Queue, TaskName
+from messaging.wire import CHANNEL_OF_TASK, Queue, TaskName, project_of_queue
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +49,10 @@ class IntakeTask:
     queue: str = Queue.INTAKE
     unreadable: str | None = None
     """Why its body could not be read, if it could not."""
+    again: bool = False
+    """It was handed out before: whoever had it may have died of it."""
+    signed_until: datetime | None = None
+    """When the certificate runs out that it is signed with: until then a copy of it could be sent again."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,60 @@ class RefusedError(MessagingError):
 
 
 def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> Taken:
-    """The message a task became; a repeated task is the same message. Raises `RefusedError`."""
+    """The message a task became; a repeated task is the same message. Raises `RefusedError`.
+
+    One that was handed out again and again because its worker never lived to end it is put aside after `max_deaths`.
+    """
+    if not task.again:
+        return _take(engine, vault, settings, task)
+    with engine.begin() as connection:
+        times = starts.note(connection, _key(task))
+    with starts.ending(engine, _key(task)):
+        if times >= settings.max_deaths:  # the first time, nothing was known against it
+            raise _put_aside(engine, vault, settings, task, deaths=times)
+        return _take(engine, vault, settings, task)
+
+
+def _put_aside(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask, *, deaths: int) -> RefusedError:
+    said = {"name": task.name, "args": task.args, "kwargs": task.kwargs, "eta": task.eta, "expires": task.expires}
+    try:
+        with engine.begin() as connection:
+            quarantine.put_aside_task(
+                connection,
+                vault,
+                projects.find(connection, _queue_project(task.queue, settings)),
+                task_id=task.task_id,
+                task_name=task.name,
+                said=said | {"queue": task.queue, "unreadable": task.unreadable},
+                deaths=deaths,
+            )
+    except MessagingError as error:
+        return _refused(engine, task, error)
+    _log.error("A task that ends its worker was put aside.", task_id=task.task_id, task=task.name, deaths=deaths)
+    return RefusedError(f"The task ended its worker {deaths} times and was put aside: `messaging quarantine list`.")
+
+
+def replay(engine: Engine, vault: Vault, settings: Settings, number: str) -> Taken | None:
+    """The message a task became that was put aside, once an operator asks; None where there is nothing to do.
+
+    It leaves the quarantine when it is taken, or refused for a reason. If its worker dies, it stays there.
+    """
+    with engine.begin() as connection:
+        kept = quarantine.kept_task(connection, vault, number)
+    if kept is None or not isinstance(kept.said, Mapping):
+        return None
+    said = dict(kept.said)
+    name = TaskName(said.pop("name"))
+    try:
+        taken = _take(engine, vault, settings, IntakeTask(task_id=kept.task_id, name=name, **said))
+    except RefusedError:
+        taken = None
+    with engine.begin() as connection:
+        quarantine.forget(connection, kept.number)
+    return taken
+
+
+def _take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> Taken:
     public_id = _message_id(task)
     reason: MessagingError
     try:
@@ -76,11 +133,13 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
         reason = error
     except (DataError, UnicodeError):  # its own text would repeat the value
         reason = InvalidArgumentError("kwargs", "hold a character that can't be stored: NUL, or half a surrogate pair")
-    _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=str(reason))
+    _log.warning("A task's message failed.", task_id=task.task_id, task=task.name, reason=unquoted(reason))
     try:
         with engine.begin() as connection:
             project_id = projects.find(connection, _queue_project(task.queue, settings))
-            before = intake_keys.reserve(connection, project_id, _key(task), _body_hash(task), public_id)
+            before = intake_keys.reserve(
+                connection, project_id, _key(task), _body_hash(task), public_id, at_least_until=task.signed_until
+            )
             if before is None:
                 record_failed(
                     connection,
@@ -98,7 +157,9 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
 def _accept(connection: Connection, vault: Vault, settings: Settings, task: IntakeTask, public_id: str) -> Taken:
     project_id = projects.find(connection, _project(task, settings))
     intake_keys.lock(connection, _key(task))
-    before = intake_keys.reserve(connection, project_id, _key(task), _body_hash(task), public_id)
+    before = intake_keys.reserve(
+        connection, project_id, _key(task), _body_hash(task), public_id, at_least_until=task.signed_until
+    )
     if before is not None:
         return Taken(before)
     accepted: Accepted = accept(connection, vault, settings, project_id, replace(request_of(task), id=public_id))
@@ -147,10 +208,15 @@ def request_of(task: IntakeTask) -> SendRequest:
     )
 
 
-def cancel(engine: Engine, settings: Settings, *, message_id: str, project: str | None = None) -> MessageState:
-    """Cancel a message durably, whatever its state; raises `NotFoundError` or `ConflictError`."""
+def cancel(
+    engine: Engine, settings: Settings, *, message_id: str, project: object = None, queue: str = Queue.INTAKE
+) -> MessageState:
+    """Cancel a message of the queue's project durably, whatever its state.
+
+    Raises `InvalidArgumentError` where another project is named, `NotFoundError` or `ConflictError`.
+    """
     with engine.begin() as connection:
-        project_id = projects.find(connection, project or settings.project)
+        project_id = projects.find(connection, _own_project(queue, project, settings))
         return messages.cancel(connection, project_id, message_id)
 
 
@@ -166,7 +232,7 @@ def revoke(engine: Engine, task_ids: Sequence[str]) -> list[str]:
                 intake_keys.revoke(connection, key)
                 done.append(task_id)
             for project_id, public_id in found:
-                if messages.state_of(connection, project_id, public_id) in {MessageState.DRAFT, MessageState.SCHEDULED}:
+                if messages.has_not_begun(connection, project_id, public_id):
                     messages.cancel(connection, project_id, public_id)
                     done.append(task_id)
     return done
@@ -178,18 +244,20 @@ def _message_id(task: IntakeTask) -> str:
 
 
 def _queue_project(queue: str, settings: Settings) -> str:
-    """Access to a queue is access to its project."""
-    own = {Queue.INTAKE, Queue.INTAKE_HIGH, *settings.intake_queues}
-    if queue in own or not queue.startswith(f"{Queue.INTAKE}."):
-        return settings.project
-    return queue.removeprefix(f"{Queue.INTAKE}.")
+    """Access to a queue is access to its project, whether or not a setting names the queue too."""
+    return project_of_queue(queue, settings.project)
+
+
+def _own_project(queue: str, given: object, settings: Settings) -> str:
+    """The queue's project; raises `InvalidArgumentError` where `given` names another."""
+    of_queue = _queue_project(queue, settings)
+    if given is not None and given != of_queue:
+        raise InvalidArgumentError("project", f"queue '{queue}' belongs to project '{of_queue}', not to {given!r}")
+    return of_queue
 
 
 def _project(task: IntakeTask, settings: Settings) -> str:
-    of_queue = _queue_project(task.queue, settings)
-    given = task.kwargs.get("project")
-    if given is not None and given != of_queue:
-        raise InvalidArgumentError("project", f"queue '{task.queue}' belongs to project '{of_queue}', not to {given!r}")
+    of_queue = _own_project(task.queue, task.kwargs.get("project"), settings)
     message_id = task.kwargs.get("message_id")
     if message_id is not None and not (isinstance(message_id, str) and is_valid_id(message_id)):
         raise InvalidArgumentError(
@@ -208,10 +276,21 @@ def _body_hash(task: IntakeTask) -> bytes:
 
 
 def _refused(engine: Engine, task: IntakeTask, error: MessagingError) -> RefusedError:
-    _log.error("A task was refused.", task_id=task.task_id, task=task.name, reason=str(error))
+    _log.error("A task was refused.", task_id=task.task_id, task=task.name, reason=unquoted(error))
     with engine.begin() as connection:
         intake_keys.refuse(connection, task_id=task.task_id, task_name=task.name, reason=str(error))
     return RefusedError(str(error))
+
+
+def unquoted(error: MessagingError) -> str:
+    """What was wrong, for logs and Flower: the error's own sentence, which the message keeps, may quote an address."""
+    match error:
+        case InvalidArgumentError() if error.argument.isidentifier():  # it may be a name the producer made up
+            return f"the argument '{error.argument}' is refused"
+        case NotFoundError():
+            return f"there is no such {error.kind}"
+        case _:
+            return type(error).__name__
 
 
 def _strings(argument: str, value: object) -> list[str]:

@@ -24,6 +24,12 @@ class LoopThread:
         """The result of `work`, run on the loop; blocks the calling thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def answers(self, within_s: float) -> bool:
+        """Whether the loop still takes turns: it does something within so many seconds."""
+        answered = threading.Event()
+        self._loop.call_soon_threadsafe(answered.set)
+        return answered.wait(within_s)
+
     def close(self) -> None:
         """Stop the loop; what still runs on it is cancelled."""
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -84,6 +84,8 @@ class Plan:
     flush_s: float
     policy: RetryPolicy
     recipient: Callable[[Claimed], Recipient]
+    alone: bool = False
+    """Never more than one window in flight: the one that ends the worker is to be found out."""
     trial: bool = False
     """Send one request only, to see whether a stopped account works again."""
 
@@ -185,7 +187,8 @@ class Pipeline:
             return None
 
     async def _wait_for_room(self) -> None:
-        while self._in_hand + self._plan.window > 2 * self._plan.window and not self._is_halted():
+        most = self._plan.window if self._plan.alone else 2 * self._plan.window
+        while self._in_hand + self._plan.window > most and not self._is_halted():
             self._room.clear()
             await self._room.wait()
 

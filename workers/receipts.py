@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.catalog import kind_of
 from messaging.errors import NotFoundError
@@ -31,6 +30,7 @@ from messaging.receipt import (
 from messaging.settings import Settings
 from messaging.store import dead_targets, provider_stops, providers, receipt_effects, receipts
 from messaging.store.dead_targets import guard_trips
+from messaging.store.engine import AWAY
 from messaging.store.providers import ProviderAccount
 from messaging.store.receipt_effects import Applied, Source
 from messaging.store.receipts import KeptReceipt, ReceiptState, Settled
@@ -38,6 +38,9 @@ from messaging.vault import Vault
 from workers.adapters import account_of, module_of
 from workers.pacing import Pacer
 from workers.providers.base import Account, Fetch, ReceiptReader
+from workers.providers.destinations import Destinations
+from workers.providers.http1 import proxy_for
+from workers.providers.pinned import pinned_transport
 from workers.providers.tls import client_context
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +73,7 @@ class Receipts:
         self._vault = vault
         self._settings = settings
         self._pacer = pacer
+        self._destinations = Destinations(settings.private_destinations)
 
     async def apply_waiting(self) -> tuple[int, bool]:
         """Apply what waits, for about a second; how many requests were worked on, and whether more wait."""
@@ -95,7 +99,7 @@ class Receipts:
             receipts.settle(connection, [*settled, *replays])
         try:
             await self._apply(account, read)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise  # the database is away: all of them wait
         except Exception:  # noqa: BLE001  told apart below, one by one
             _log.exception("Receipts could not be applied together; one by one now.", provider=account.public_id)
@@ -116,7 +120,7 @@ class Receipts:
         """One that can't be applied is put aside with the reason, and keeps no other waiting."""
         try:
             await self._apply(account, [each])
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it is about this one
             reason = f"It can't be applied ({type(error).__name__}); the log has more."
@@ -179,11 +183,14 @@ class Receipts:
                 url += f"?{place.query}" if place.query else ""
             elif place.scheme != "https":
                 raise ConnectionError("what a receipt refers to is fetched over https only")
-            async with httpx.AsyncClient(
-                verify=client_context(self._settings.ca_file),
-                timeout=_FETCH_TIMEOUT_S,
-                mounts={"all://127.0.0.1": None, "all://localhost": None},
-            ) as client:
+            verify = client_context(self._settings.ca_file)
+            proxy = None if stand_in is not None else proxy_for(url)
+            transport = (
+                httpx.AsyncHTTPTransport(verify=verify, proxy=proxy)
+                if stand_in is not None or proxy is not None
+                else pinned_transport(self._destinations, verify=verify, limits=httpx.Limits())
+            )
+            async with httpx.AsyncClient(transport=transport, timeout=_FETCH_TIMEOUT_S) as client:
                 try:
                     answer = await client.get(url)
                 except httpx.HTTPError as error:

@@ -14,6 +14,8 @@ _S = DeliveryStatus
 
 _THROTTLED_S = 60.0
 """Pause of a throttled account whose provider names no delay."""
+_THROTTLED_STEPS = 4
+"""A throttled recipient waits as if it had failed so many times more: attempts that would lengthen it don't count."""
 _STOPPED_S = 30.0
 """What a stopped account refused waits at least; it is not hinted until the account works again."""
 _RECONNECT_S = 0.2
@@ -35,7 +37,7 @@ def backoff_s(attempt: int, policy: RetryPolicy, uniform: Callable[[float, float
     return uniform(min(policy.backoff_min_s, ceiling), ceiling)
 
 
-def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the table it is
+def decide(  # noqa: C901, PLR0911, PLR0912  one branch per kind of answer reads as the table it is
     delivery: Claimed, outcome: Outcome, policy: RetryPolicy, uniform: Callable[[float, float], float]
 ) -> Verdict:
     """What becomes of `delivery` after `outcome`."""
@@ -75,6 +77,9 @@ def decide(  # noqa: C901, PLR0911  one branch per kind of answer reads as the t
             if policy.on_unknown is OnUnknown.HOLD or delivery.attempt >= policy.max_attempts:
                 return end(_S.UNKNOWN, doubt=1)
             return again(backoff_s(delivery.attempt, policy, uniform), doubt=1)
+        case Action.RETRY if outcome.throttled:
+            pause_s = backoff_s(delivery.attempt + _THROTTLED_STEPS, policy, uniform)
+            return again(max(outcome.retry_after_s or 0.0, pause_s), refund=1)
         case _:
             if delivery.attempt >= policy.max_attempts:
                 # an earlier attempt may have arrived: then we do not know, and say so

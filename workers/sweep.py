@@ -19,6 +19,7 @@ from messaging.status import DeliveryStatus
 from messaging.store import (
     batches,
     dead_targets,
+    erasure,
     expansion,
     failover,
     file_uploads,
@@ -26,10 +27,13 @@ from messaging.store import (
     ledger,
     partitions,
     provider_checks,
+    quarantine,
     receipts,
     retention,
+    starts,
 )
 from messaging.store.batches import RECEIPTS_HINT, BatchRef, Hint
+from messaging.store.vault_keys import open_vault
 from messaging.wire import deliver_queue
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +53,8 @@ class Swept:
     closed: int
     finished: int
     expired_targets: int
+    erased: int
+    """People whose traces were looked for."""
 
 
 def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
@@ -64,6 +70,7 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
     with engine.begin() as connection:
         checks = provider_checks.forgotten(connection)
     publisher.publish(checks)
+    erased = _erase(engine, settings)
     hinted = sum(
         _hint(engine, settings, publisher, channel, lane) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel
     )
@@ -73,10 +80,18 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
         finished = finishing.finish(connection, limit=_LIMIT)
     with engine.begin() as connection:
         expired = dead_targets.expire(connection, grace_s=settings.dead_grace_s, limit=10_000)
-    swept = Swept(len(started), len(stalled), moved, hinted, closed, finished, expired)
+    swept = Swept(len(started), len(stalled), moved, hinted, closed, finished, expired, erased)
     if any(asdict(swept).values()):
         _log.info("Swept.", **asdict(swept))
     return swept
+
+
+def _erase(engine: Engine, settings: Settings) -> int:
+    """Erase what is left of people who were deleted."""
+    with engine.begin() as connection:
+        if not erasure.any_due(connection):
+            return 0
+    return erasure.work_off(engine, open_vault(engine, settings.secret_key.get_secret_value()))
 
 
 def _fail_over(engine: Engine, publisher: Publisher) -> int:
@@ -127,8 +142,12 @@ def keep_house(engine: Engine, settings: Settings) -> retention.Forgotten:
         partitions.ensure_partitions(connection)
         forgotten = retention.forget(connection, retention_days=settings.retention_days)
         uploads = file_uploads.forget_unfinished(connection)
+        quarantine.forget_old(connection, retention_days=settings.retention_days)
+        starts.forget_old(connection, days=settings.retention_days)
     if forgotten.months or forgotten.keys:
         _log.info("Forgot what was old.", months=[str(month) for month in forgotten.months], keys=forgotten.keys)
+    if forgotten.users or forgotten.files:
+        _log.info("Removed what nobody uses any more.", anonymous_users=forgotten.users, files=forgotten.files)
     if uploads:
         _log.info("Gave up uploads that did not go on.", uploads=uploads)
     return forgotten

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import structlog
-from celery import Task
 from celery.exceptions import Reject
-from celery.signals import task_unknown
 from celery.worker.control import Panel
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.errors import MessagingError
 from messaging.store import intake_keys
 from messaging.store.batches import RECEIPTS_HINT, BatchRef
+from messaging.store.engine import AWAY as _AWAY
 from messaging.store.engine import open_engine
 from messaging.wire import Queue, TaskName
 from workers import fanout, intake
 from workers import sweep as sweeping
+from workers.admission import ETA_HEADER, EXPIRES_HEADER, SIGNED_UNTIL_HEADER, UNREADABLE_HEADER
 from workers.app import app, settings
-from workers.transport import ETA_HEADER, EXPIRES_HEADER, UNREADABLE_HEADER
+from workers.quiet import Task
 from workers.wiring import wiring
 
 _log = structlog.get_logger(__name__)
 
-_AWAY = (OperationalError, InterfaceError)
-"""The database does not answer."""
-
 _WAIT_FOR_DATABASE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-class IntakeTask(Task):  # type: ignore[type-arg]  # Celery's Task takes no type arguments at run time
+class IntakeTask(Task):
     """A task of a producer: acknowledged only when its message is committed."""
 
-    Strategy = "workers.transport:strategy"
     acks_late = True
     reject_on_worker_lost = True
     typing = False
     ignore_result = False
+    time_limit = settings.task_limit_s
+    acks_on_timeout = False  # a task that took too long comes again, and is put aside when it always does
 
 
 def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:  # noqa: ANN401
@@ -52,6 +51,7 @@ def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, An
         _log.warning(
             "A chord was accepted, but its body can't fire: set MESSAGING_RESULT_BACKEND_URL.", task_id=request.id
         )
+    signed_until = request.get(SIGNED_UNTIL_HEADER)
     taken = intake.IntakeTask(
         task_id=str(request.id),
         name=name,
@@ -61,6 +61,8 @@ def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, An
         expires=request.get(EXPIRES_HEADER),
         unreadable=request.get(UNREADABLE_HEADER),
         queue=(request.delivery_info or {}).get("routing_key") or Queue.INTAKE,
+        again=_came_again(request),
+        signed_until=None if signed_until is None else datetime.fromisoformat(signed_until),
     )
     wired = wiring()
     for pause_s in (*_WAIT_FOR_DATABASE_S, None):
@@ -70,6 +72,7 @@ def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, An
             if pause_s is None:
                 raise Reject(str(error), requeue=True) from error
             _log.warning("The database is away; intake waits.", task_id=taken.task_id, wait_s=pause_s)
+            taken = replace(taken, again=False)  # this worker lives
             time.sleep(pause_s)
         else:
             wired.publisher.publish(message.hints)
@@ -100,29 +103,50 @@ def cancel(self: Any, /, message_id: Any = None, project: Any = None, **_: Any) 
     """Cancel a message durably, whatever its state; returns its state in words."""
     wired = wiring()
     try:
-        return intake.cancel(wired.engine, wired.settings, message_id=str(message_id), project=project)
+        queue = (self.request.delivery_info or {}).get("routing_key") or Queue.INTAKE
+        return intake.cancel(wired.engine, wired.settings, message_id=str(message_id), project=project, queue=queue)
     except MessagingError as error:
-        _log.warning("Nothing to cancel.", task_id=str(self.request.id), reason=str(error))
-        return str(error)
+        reason = intake.unquoted(error)  # a result is logged, and shown by Flower
+        _log.warning("Nothing to cancel.", task_id=str(self.request.id), reason=reason)
+        return f"Not cancelled: {reason}."
     except _AWAY as error:
         raise Reject(str(error), requeue=True) from error
 
 
-@app.task(name=TaskName.FANOUT, ignore_result=True, acks_late=True)
-def fan_out(message_id: int) -> str:
+def _came_again(request: Any) -> bool:  # noqa: ANN401  Celery's context has no types
+    """Whether the broker handed this task out before: its worker may have died of it."""
+    return bool((request.delivery_info or {}).get("redelivered"))
+
+
+@app.task(name=TaskName.REPLAY, ignore_result=True, acks_late=False, time_limit=settings.task_limit_s)
+def replay(entry: str) -> str:
+    """Take in a task that was put aside, because somebody asked; acknowledged first, so it ends one worker at most."""
+    wired = wiring()
+    taken = intake.replay(wired.engine, wired.vault, wired.settings, entry)
+    if taken is None:
+        return "nothing to do"
+    wired.publisher.publish(taken.hints)
+    return taken.message_id
+
+
+@app.task(
+    bind=True, name=TaskName.FANOUT, ignore_result=True, throws=_AWAY, acks_late=True, time_limit=settings.task_limit_s
+)
+def fan_out(self: Any, message_id: int) -> str:  # noqa: ANN401
     """Expand a message's audience for about a second."""
     wired = wiring()
-    return fanout.expand(wired.engine, wired.settings, wired.publisher, message_id)
+    again = _came_again(self.request)
+    return fanout.expand(wired.engine, wired.settings, wired.publisher, message_id, again=again)
 
 
-@app.task(name=TaskName.DELIVER, ignore_result=True, acks_late=True)
+@app.task(name=TaskName.DELIVER, ignore_result=True, throws=_AWAY, acks_late=True)
 def deliver(batch: str) -> str:
     """Send what is due of a batch."""
     wired = wiring()
     return wired.loop.run(wired.deliverer.deliver(BatchRef.parse(batch)))
 
 
-@app.task(name=TaskName.RECEIPTS, ignore_result=True, acks_late=False, send_events=False)
+@app.task(name=TaskName.RECEIPTS, ignore_result=True, throws=_AWAY, acks_late=False, send_events=False)
 def apply_receipts() -> str:
     """Apply the receipts that wait, for about a second."""
     wired = wiring()
@@ -132,21 +156,32 @@ def apply_receipts() -> str:
     return f"{done} applied"
 
 
-@app.task(name=TaskName.CHECK, ignore_result=True, acks_late=True)
+@app.task(name=TaskName.CHECK, ignore_result=True, throws=_AWAY, acks_late=True)
 def check_provider(check_id: str) -> str:
     """Ask a provider whether it takes an account, and send the test message, if one was asked for."""
     wired = wiring()
     return wired.loop.run(wired.checks.run(check_id))
 
 
-@app.task(name=TaskName.SWEEP, ignore_result=True, acks_late=False, send_events=False)
+@app.task(name=TaskName.REFUSED, ignore_result=True, acks_late=True, send_events=False)
+def refuse(task_id: str, task_name: str, reason: str) -> None:
+    """Count and log what `workers.admission` put this in place of."""
+    _log.error("A task was refused.", task_id=task_id, task=task_name, reason=reason)
+    try:
+        with wiring().engine.begin() as connection:
+            intake_keys.refuse(connection, task_id=task_id, task_name=task_name, reason=reason)
+    except _AWAY as error:
+        raise Reject(str(error), requeue=True) from error
+
+
+@app.task(name=TaskName.SWEEP, ignore_result=True, throws=_AWAY, acks_late=False, send_events=False)
 def sweep() -> None:
     """Find everything due, stuck or lost."""
     wired = wiring()
-    sweeping.sweep(wired.engine, wired.settings, wired.publisher)
+    wired.sweeps.do(lambda: sweeping.sweep(wired.engine, wired.settings, wired.publisher))
 
 
-@app.task(name=TaskName.HOUSEKEEPING, ignore_result=True, acks_late=False)
+@app.task(name=TaskName.HOUSEKEEPING, ignore_result=True, throws=_AWAY, acks_late=False)
 def housekeeping() -> None:
     """Create the months to come, forget those long past."""
     wired = wiring()
@@ -174,16 +209,3 @@ def revoke(state: Any, task_id: Any, **_: Any) -> dict[str, str]:  # noqa: ANN40
 
 
 Panel.data["revoke"] = revoke
-
-
-@task_unknown.connect
-def _refuse_unknown(name: str, id: str, **_: object) -> None:  # noqa: A002  Celery's signature
-    """Count a task in our queues that nobody here knows; Celery has logged and dropped it."""
-    engine = open_engine(settings, role="control", pool_size=1)
-    try:
-        with engine.begin() as connection:
-            intake_keys.refuse(connection, task_id=id, task_name=name, reason=f"There is no task '{name}' here.")
-    except _AWAY as error:
-        _log.error("Could not count an unknown task: the database is away.", task_id=id, task=name, reason=str(error))
-    finally:
-        engine.dispose()

@@ -10,13 +10,15 @@ from sqlalchemy import Engine
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.store.engine import open_engine
-from messaging.vault import Vault
+from messaging.store.vault_keys import open_vault
 from workers.adapters import Adapters
 from workers.checks import Checks
 from workers.deliver import Deliverer
 from workers.loop import LoopThread
 from workers.pacing import NoPacer, RedisPacer
+from workers.pulse import pulse
 from workers.receipts import Receipts
+from workers.seldom import Seldom
 from workers.tokens import SharedTokens
 
 _THREADS = 8
@@ -29,9 +31,10 @@ class Wiring:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine: Engine = open_engine(settings, role="worker", pool_size=_THREADS)
-        self.vault = Vault(settings.secret_key.get_secret_value())
+        self.vault = open_vault(self.engine, settings.secret_key.get_secret_value())
         self.publisher = Publisher(settings)
         self.loop = LoopThread(threads=_THREADS)
+        self.sweeps = Seldom(settings.sweep_every_s / 2)
         self.receipts: Receipts
         self.checks: Checks
         self.deliverer: Deliverer = self.loop.run(self._deliverer())
@@ -43,11 +46,24 @@ class Wiring:
         adapters = Adapters(self.settings, SharedTokens(self.engine, self.vault))
         self.receipts = Receipts(self.engine, self.vault, self.settings, pacer)
         self.checks = Checks(self.engine, self.vault, self.settings, adapters, self.publisher.publish)
-        return Deliverer(self.engine, self.vault, self.settings, pacer, adapters, self.publisher.publish)
+        return Deliverer(
+            self.engine,
+            self.vault,
+            self.settings,
+            pacer,
+            adapters,
+            self.publisher.publish,
+            is_stopping=lambda: pulse.is_stopping,
+        )
 
 
 _built: dict[int, Wiring] = {}
 _building = threading.Lock()
+
+
+def built() -> Wiring | None:
+    """The wiring of this process, if it has one yet."""
+    return _built.get(os.getpid())
 
 
 def wiring() -> Wiring:

@@ -11,6 +11,8 @@ from messaging.cli import (
     preview,
     provider,
     provider_care,
+    quarantine,
+    secrets,
     send,
     stack,
     subscribe,
@@ -41,6 +43,8 @@ app.add_typer(send.app, name="send", help="Send a push, an email or an SMS.")
 app.add_typer(preview.app, name="preview", help="What a text would take, before it is sent.")
 message.register(app)
 tail.register(app)
+app.add_typer(quarantine.app, name="quarantine", help="What ended its workers and was put aside.")
+app.add_typer(secrets.app, name="secrets", help="The key that secrets at rest are kept under.")
 app.add_typer(suppress.app, name="suppress", help="Addresses that must not be written to.")
 
 

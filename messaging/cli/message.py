@@ -1,4 +1,4 @@
-"""`messaging status`, `deliveries`, `cancel`, `pause`, `resume`."""
+"""`messaging status`, `deliveries`, `cancel`, `pause`, `resume`, `retry`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MessageId = Annotated[str, typer.Argument(help="Id of the message.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (status, deliveries, cancel, pause, resume):
+    for command in (status, deliveries, cancel, pause, resume, retry):
         app.command()(command)
 
 
@@ -99,6 +99,25 @@ def resume(message_id: MessageId, *, data_dir: DataDir = None) -> None:
     with connect(data_dir) as messaging:
         messaging.resume(message_id)
     note(f"Message {message_id} goes on.")
+
+
+def retry(
+    message_id: MessageId,
+    *,
+    code: Annotated[
+        list[str] | None, typer.Option("--code", help="Only what failed with this error code; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send again what failed, and nothing else."""
+    with connect(data_dir) as messaging:
+        retried = messaging.retry_failed(message_id, codes=code or ())
+    note(f"{retried.deliveries:,} deliveries of message {message_id} are sent again.")
+    if retried.unserved:
+        note(
+            f"{retried.unserved:,} stay failed: the account they went over is gone or disabled, and no other may take"
+            " over. Add one, or enable one."
+        )
 
 
 def show_message(message: MessageView, *, json: bool, short: bool = False) -> None:

@@ -172,6 +172,8 @@ def _send(
     audience = parse_audience(order.to)
     at = None if order.at is None else parse_time(order.at, argument="--at")
     with connect(order.data_dir) as messaging:
+        if order.at is not None and order.at.lstrip().startswith("+"):  # from now, by the clock that will compare it
+            at = parse_time(order.at, argument="--at", now=messaging.now())
         message = messaging.send(
             content,
             users=audience.users,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from messaging.errors import InvalidArgumentError
 
@@ -12,6 +12,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def parse_time(value: str, *, argument: str, now: datetime | None = None) -> datetime:
     """`2026-11-24T09:00` (local time unless it names a zone), or `+90s`, `+15m`, `+2h`, `+1d` from now.
+
+    A local time that is skipped or occurs twice means what `docs/explanation/time.md` says.
 
     Raises `InvalidArgumentError`.
     """
@@ -23,4 +25,7 @@ def parse_time(value: str, *, argument: str, now: datetime | None = None) -> dat
         at = datetime.fromisoformat(value.strip())
     except ValueError:
         raise InvalidArgumentError(argument, f"'{value}' is no time; write 2026-11-24T09:00, or +15m") from None
-    return at if at.tzinfo is not None else at.astimezone()
+    if at.tzinfo is not None:
+        return at
+    # not `at.astimezone()`: of a time that is skipped when clocks go forward it makes one an hour too early
+    return datetime.fromtimestamp(at.timestamp(), UTC).astimezone()

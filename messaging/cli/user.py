@@ -12,6 +12,8 @@ from messaging.cli.output import note, plain, print_fields, print_json, print_ta
 
 app = typer.Typer(no_args_is_help=True)
 
+_LATER = "What else names their addresses (receipts, providers' answers) is erased by a running stack within minutes."
+
 UserId = Annotated[str, typer.Argument(help="Id of the user.")]
 
 
@@ -75,7 +77,19 @@ def show(user_id: UserId, *, data_dir: DataDir = None, json: Json = False) -> No
 
 @app.command()
 def delete(user_id: UserId, *, data_dir: DataDir = None) -> None:
-    """Remove a user, its targets and subscriptions."""
+    """Erase a user: targets, subscriptions, sessions and every other trace of their addresses."""
     with connect(data_dir) as messaging:
         messaging.users.delete(user_id)
-    note(f"User {user_id} is gone.")
+    note(f"User {user_id} is gone. {_LATER}")
+
+
+@app.command()
+def erase(
+    id_or_address: Annotated[str, typer.Argument(help="Id of the user, or their email address or phone number.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Erase whoever has an id or an address; an address of nobody's, too."""
+    with connect(data_dir) as messaging:
+        gone = messaging.users.erase(id_or_address)
+    note(f"User {', '.join(gone)} is gone. {_LATER}" if gone else f"The address is gone. {_LATER}")

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from messaging.channel import Lane, OnUnknown
 from messaging.client.providers import Providers
+from messaging.client.quarantine import Quarantine
 from messaging.client.runtime import read_runtime
 from messaging.client.session import NO_BROKER, Session
 from messaging.client.suppressions import Suppressions
@@ -19,13 +20,14 @@ from messaging.client.users import Users
 from messaging.client.words import optional_word
 from messaging.content import check_content
 from messaging.message import Content
-from messaging.producer import accept
+from messaging.producer import accept, expires_in_s
 from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
-from messaging.store import delivery_views, messages
+from messaging.store import clock, delivery_views, messages
 from messaging.store.delivery_views import DeliveryView
 from messaging.store.messages import MessageView
+from messaging.store.retry_failed import Retried, retry_failed
 
 _POLL_S = (0.05, 0.5)
 """First and longest pause between two looks at a message that is going out."""
@@ -46,6 +48,7 @@ class Messaging:
         self.topics = Topics(session)
         self.providers = Providers(session)
         self.suppressions = Suppressions(session)
+        self.quarantine = Quarantine(session)
 
     @classmethod
     def connect(
@@ -145,6 +148,24 @@ class Messaging:
         """Go on with exactly the rest of a paused message; raises `ConflictError` unless it is paused."""
         with self._session.begin() as connection:
             return messages.resume(connection, self._session.project_id, message_id)
+
+    def retry_failed(self, message_id: str, *, codes: Sequence[str] = ()) -> Retried:
+        """Send again what failed, and nothing else; only with one of the error `codes`, where any is given.
+
+        How many deliveries that is, and how many stay failed because no enabled account may take over. Raises
+        `NotFoundError`, and `StateConflictError` for a message that has not begun or was cancelled.
+        """
+        with self._session.begin() as connection:
+            message = messages.view(connection, self._session.project_id, message_id)
+            lives_s = expires_in_s(self._session.settings, message.channel, message.lane)
+            retried = retry_failed(connection, message, codes=codes, expires_in_s=lives_s)
+        self._session.publish(retried.hints)
+        return retried
+
+    def now(self) -> datetime:
+        """The time by the database's clock, which decides when a message is due: build `scheduled_at` from this."""
+        with self._session.begin() as connection:
+            return clock.ask(connection)
 
     def deliveries(
         self,

@@ -14,7 +14,7 @@ from messaging.settings import Settings
 from messaging.store import projects
 from messaging.store.batches import Hint
 from messaging.store.engine import open_engine
-from messaging.vault import Vault
+from messaging.store.vault_keys import open_vault
 
 if TYPE_CHECKING:
     from messaging.publish import Publisher
@@ -32,8 +32,8 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.vault = Vault(settings.secret_key.get_secret_value())
         self.engine: Engine = open_engine(settings, role="client")
+        self.vault = open_vault(self.engine, settings.secret_key.get_secret_value())
         self._publishes = settings.broker_url.get_secret_value() != NO_BROKER
         self._publisher: Publisher | None = None
         self._project: int | None = None

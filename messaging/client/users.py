@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from messaging.client.session import Session
-from messaging.store import users
+from messaging.store import erasure, users
 from messaging.store.users import UNSET, Unset, UserView
 
 
@@ -61,6 +61,17 @@ class Users:
             )
 
     def delete(self, user_id: str) -> None:
-        """Remove the user, its targets and subscriptions; raises `NotFoundError`."""
+        """Erase the user: with targets and subscriptions at once, every other trace of their addresses within minutes.
+
+        Raises `NotFoundError`.
+        """
         with self._session.begin() as connection:
-            users.delete(connection, self._session.project_id, user_id)
+            users.delete(connection, self._session.vault, self._session.project_id, user_id)
+
+    def erase(self, id_or_address: str) -> Sequence[str]:
+        """The same for the user of an id, an email address or a phone number; the ids of the users who went.
+
+        An address that belongs to nobody is erased too. Raises `NotFoundError` where nothing has it.
+        """
+        with self._session.begin() as connection:
+            return erasure.erase(connection, self._session.vault, self._session.project_id, id_or_address)

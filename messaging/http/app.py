@@ -15,6 +15,7 @@ from messaging.http.direct import Direct
 from messaging.http.dispatch import endpoint, error_response
 from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
+from messaging.http.page_safety import PageSafety
 from messaging.http.receipts import routes as receipt_routes
 from messaging.http.reference_page import routes as reference_routes
 from messaging.http.slashes import CollapseSlashes
@@ -66,7 +67,7 @@ async def _not_allowed(request: Request, _error: Exception) -> Response:
     )
 
 
-def create_app(settings: Settings) -> CollapseSlashes:
+def create_app(settings: Settings) -> PageSafety:
     """The application for `settings`; it opens no connection before the first request."""
     context = Context(settings)
 
@@ -92,4 +93,4 @@ def create_app(settings: Settings) -> CollapseSlashes:
     app.router.redirect_slashes = False  # an empty id is not found; it is no list, by way of a redirect
     app.state.settings = settings
     whole = {place: answer for place, answer in endpoints.items() if "{" not in place[1]}
-    return CollapseSlashes(Cors(Direct(app, whole), settings.http_origins))
+    return PageSafety(CollapseSlashes(Cors(Direct(app, whole), settings.http_origins)))

@@ -17,6 +17,7 @@ from messaging.http.outbox import Outbox
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.store.engine import open_engine
+from messaging.store.vault_keys import open_vault
 from messaging.vault import Vault
 
 _T = TypeVar("_T")
@@ -41,7 +42,7 @@ class Context:
     @cached_property
     def vault(self) -> Vault:
         """Secrets at rest."""
-        return Vault(self.settings.secret_key.get_secret_value())
+        return open_vault(self.engine, self.settings.secret_key.get_secret_value())
 
     @cached_property
     def keys(self) -> KnownKeys:

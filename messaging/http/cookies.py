@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from messaging.clock import clock
 from messaging.store import sessions
 
 FALLBACK = "x-fallback-cookies"
@@ -51,7 +52,7 @@ def setting(
     project: str, secret: str, expires_at: datetime, *, secure: bool, has_origin: bool
 ) -> tuple[tuple[str, str], ...]:
     """Headers that make a browser keep the session."""
-    lasts_s = min(max(0, round((expires_at - datetime.now(UTC)).total_seconds())), sessions.LONGEST_S)
+    lasts_s = min(max(0, round((expires_at - clock.now()).total_seconds())), sessions.LONGEST_S)
     return _headers(project, secret, expires_at, lasts_s, secure=secure, has_origin=has_origin)
 
 

@@ -2,6 +2,11 @@
 
 A page of an allowed origin may call with cookies. With `*` any page may, but cookies don't count for pages that
 are not named: they sign in with the fallback header, which no other page can send for them.
+
+A session in a cookie is sent by the browser whoever asks. So what changes something counts with such a session only
+where the browser says that a page of ours or of an allowed origin asks (`Origin`, else `Sec-Fetch-Site`), or where it
+carries a header that no page elsewhere can send without a preflight
+(https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from messaging import unsubscribe_links
 from messaging.http.cookies import PREFIX
 from messaging.http.dispatch import error_response
 from messaging.http.errors import ApiError
@@ -38,6 +44,13 @@ _PREFLIGHT_LASTS_S = 7200  # what Chromium keeps at most
 _NATIVE = re.compile(r"appwrite-[a-z]+", re.ASCII)
 """Schemes by which the SDKs for phones and desktops name themselves; no page is served over one."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+"""`none`: the person themselves, from the address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)."""
+_OURS_ALONE = "x-appwrite-project"
+"""The header every SDK sends; it is not among those a form or a simple request may carry."""
+_NO_SESSION = (f"{unsubscribe_links.PATH}/", "/v1/receipts/")
+"""Authorised by what their address says. Pages of ours there send `Origin: null`, as they give no referrer."""
 
 
 class Trust(Enum):
@@ -100,12 +113,14 @@ class Cors:
 
         if scope["method"] == "OPTIONS":
             await _preflight()(scope, receive, answer)
+        elif scope["path"].startswith(_NO_SESSION):
+            await self._app(_without_cookies(scope), receive, answer)
         elif trust is Trust.UNKNOWN and _has_session(headers):
             await error_response(_unknown_origin(given[0]))(scope, receive, answer)
+        elif trust is None and _has_session(headers) and not _may_come_so(scope["method"], headers):
+            await error_response(_unknown_origin("another site"))(scope, receive, answer)
         else:
-            if trust is Trust.OPEN:
-                scope = dict(scope, headers=[pair for pair in scope["headers"] if pair[0].lower() != b"cookie"])
-            await self._app(scope, receive, answer)
+            await self._app(_without_cookies(scope) if trust is Trust.OPEN else scope, receive, answer)
 
     def _trust(self, given: Sequence[str], *, own: str) -> Trust | None:
         if not given:
@@ -137,6 +152,18 @@ def _complete(headers: MutableHeaders, origin: str, trust: Trust | None) -> None
     else:
         for name in ("access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"):
             del headers[name]
+
+
+def _without_cookies(scope: Scope) -> Scope:
+    return dict(scope, headers=[pair for pair in scope["headers"] if pair[0].lower() != b"cookie"])
+
+
+def _may_come_so(method: str, headers: Headers) -> bool:
+    """Whether a request with a session, and without an `Origin`, can't be the work of a page elsewhere."""
+    if method in _CHANGES_NOTHING:
+        return True
+    site = headers.get("sec-fetch-site")
+    return site in _OWN_SITES if site is not None else _OURS_ALONE in headers
 
 
 def _has_session(headers: Headers) -> bool:

@@ -12,6 +12,7 @@ from messaging.errors import FileError, NotFoundError
 from messaging.file_types import UNKNOWN
 from messaging.http.file_range import Part, wanted_part
 from messaging.http.operations import Answer, Call, Stream
+from messaging.http.page_safety import FILE_POLICY
 from messaging.store import file_chunks
 from messaging.store.file_chunks import READ_BYTES, READ_CHUNKS
 from messaging.store.files import FileView
@@ -21,12 +22,7 @@ _JSON = "application/json"
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _SAFE = (
     # a page, an SVG or a script that somebody stored is a document of no origin, and nothing in it runs or loads
-    (
-        "Content-Security-Policy",
-        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),  # the address may carry a token
+    ("Content-Security-Policy", FILE_POLICY),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
     ("Cache-Control", "private, no-cache"),
 )

@@ -76,7 +76,7 @@ def routes(settings: Settings) -> list[Route]:
 async def check_all(settings: Settings) -> list[Check]:
     """PostgreSQL and the broker, asked at the same time, within two seconds each."""
     database_url = settings.database_url.get_secret_value()
-    broker_url = settings.broker_url.get_secret_value()
+    broker_url = settings.with_authority(settings.broker_url.get_secret_value())
     return list(
         await asyncio.gather(
             _timed("database", lambda: _ask_database(database_url)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from messaging.clock import clock
 from messaging.store import api_keys
 from messaging.store.api_keys import ApiKeyView
 
@@ -27,7 +27,7 @@ class KnownKeys:
         name = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
         until, key = self._seen.get(name, (0.0, None))
         if key is not None and time.monotonic() < until:
-            return None if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else key
+            return None if key.expires_at is not None and key.expires_at <= clock.now() else key
         key = api_keys.verify(connection, secret)
         if key is None:
             self._seen.pop(name, None)

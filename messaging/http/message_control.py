@@ -13,6 +13,7 @@ from messaging.http.list_parameters import TOTAL
 from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
+from messaging.producer import expires_in_s
 from messaging.store import delivery_events, delivery_lists, messages, targets, topics, users
 from messaging.store.delivery_events import EventView
 from messaging.store.delivery_views import DeliveryView
@@ -89,11 +90,10 @@ def resume(call: Call) -> dict[str, Any]:
 def retry(call: Call) -> dict[str, Any]:
     """Send again what failed, and nothing else; only with one of `errorCodes`, where any is given."""
     message = messages.view(call.connection, call.project_id, call["messageId"])
-    retried, hints = retry_failed(
-        call.connection, message, codes=call["errorCodes"], expires_in_s=call.settings.expires_after_s
-    )
-    call.hints.extend(hints)
-    return _message(call) | {"retried": retried}
+    lives_s = expires_in_s(call.settings, message.channel, message.lane)
+    retried = retry_failed(call.connection, message, codes=call["errorCodes"], expires_in_s=lives_s)
+    call.hints.extend(retried.hints)
+    return _message(call) | {"retried": retried.deliveries, "unserved": retried.unserved}
 
 
 @operations.add(

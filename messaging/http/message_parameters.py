@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from messaging import file_links
 from messaging.attachments import FileReference
 from messaging.channel import Channel, Lane, OnUnknown
+from messaging.clock import clock
 from messaging.content import LONGEST_COLLAPSE_BYTES, LONGEST_CONTENT, LONGEST_SUBJECT, LONGEST_TITLE, LONGEST_WORD
 from messaging.errors import InvalidArgumentError, MessagingError, NotFoundError
 from messaging.http import parameters as p
@@ -155,7 +155,7 @@ def image_url(call: Call, reference: str) -> str:
     """An address under which a device can read the image; raises `InvalidArgumentError` where it can't be one."""
     bucket, _, file = reference.partition(":")
     files.image_reference(call.connection, call.project_id, reference)
-    begins_at = call["scheduledAt"] or datetime.now(UTC)
+    begins_at = call["scheduledAt"] or clock.now()
     expires_at = begins_at + file_links.LIFETIME
     return file_links.image_url(call.settings, call.vault, call.caller.project, bucket, file, expires_at=expires_at)
 

@@ -15,6 +15,7 @@ from messaging.receipt import Event
 from messaging.sms_segments import Encoding
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store.check_steps import CheckOutcome, StepName, StepState
+from messaging.store.quarantine import What
 from messaging.store.suppressions import Scope
 
 _SESSION_CLIENT = {
@@ -215,9 +216,29 @@ MODELS: Mapping[str, Schema] = {
         {
             "$id": f.text("Id of the entry."),
             "$createdAt": f.time("When it happened."),
-            "what": f.text("What: `stopped`, `paused`, `started` or `checked`."),
+            "what": f.text("What: `stopped`, `paused`, `started`, `checked` or `quarantined`."),
             "reason": f.text("Why, or how it went, in words."),
         },
+    ),
+    "quarantineList": f.listing("entries", "quarantineEntry"),
+    "quarantineEntry": f.model(
+        "Something that ended one worker after the other and was put aside.",
+        {
+            "$id": f.text("Id of the entry."),
+            "$createdAt": f.time("When it was put aside."),
+            "what": f.word("What it is.", What),
+            "reason": f.text("Why, in words."),
+            "deliveries": f.number("Deliveries put aside with it."),
+            "messageId": f.or_null(f.text("Id of the message.")),
+            "targetId": f.or_null(f.text("Id of the target, for a single delivery.")),
+            "taskId": f.or_null(f.text("Id of the task, for a task that never became a message.")),
+            "taskName": f.or_null(f.text("Name of that task.")),
+            "replayedAt": f.or_null(f.time("When it was last tried again; it is gone once that worked.")),
+        },
+    ),
+    "quarantineReplay": f.model(
+        "What became of an entry that was tried again.",
+        {"deliveries": f.number("Deliveries queued again; 0 for a fan-out or a task, which follow within a second.")},
     ),
     "providerReceipts": f.model(
         "How the receipts of an account fare, as far as they are kept.",
@@ -263,8 +284,12 @@ MODELS: Mapping[str, Schema] = {
             "startedAt": f.or_null(f.time("When its recipients began to be looked up.")),
             "finishedAt": f.or_null(f.time("When nothing of it was left to be sent.")),
             "retried": f.number("Recipients it is sent to again; only in the answer of `retry-failed`."),
+            "unserved": f.number(
+                "Recipients that stay failed: their account is gone or disabled, and no enabled one may take over;"
+                " only in the answer of `retry-failed`."
+            ),
         },
-        optional=("retried",),
+        optional=("retried", "unserved"),
     ),
     "messageList": f.listing("messages", "message"),
     "delivery": f.model(

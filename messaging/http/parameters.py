@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from messaging.clock import clock
 from messaging.ids import is_valid_id, new_id
 
 UNIQUE = "unique()"
@@ -327,7 +328,7 @@ def future(name: str, *, help: str = "") -> Parameter:  # noqa: A002
     """A time that has not come, in any ISO 8601 spelling; without a zone it is UTC."""
 
     def check(value: Any) -> dt.datetime:  # noqa: ANN401
-        now = dt.datetime.now(dt.UTC)
+        now = clock.now()
         problem = f"Value must be valid date in the future and between {now:%Y-%m-%d %H:%M} and 9999-12-31 23:59."
         if not isinstance(value, str):
             raise Refused(problem)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from messaging.http.context import Context
 from messaging.store import receipts
 from messaging.store.batches import RECEIPTS_HINT
+from messaging.store.engine import AWAY
 
 PATH = "/v1/receipts"
 LARGEST_BYTES = 4 * 1024 * 1024
@@ -65,7 +65,7 @@ class _Door:
 
         try:
             kept = await self._context.in_thread(keep)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             # the provider tells it again; nothing was kept
             return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the database is away; tell it again")
         if not kept:

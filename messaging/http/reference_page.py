@@ -21,16 +21,12 @@ from messaging.http import openapi
 from messaging.http.json_text import dumps
 from messaging.http.models import MODELS
 from messaging.http.operations import Operation
+from messaging.http.page_safety import page_policy
 from messaging.http.reference_entries import Entry, Field, entry, model_fields
 
 _FILES = {"reference_page.css": "text/css", "reference_page.js": "text/javascript"}
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'self';"
-        " frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": page_policy(style="'self'", script="'self'"),
     "Cache-Control": "no-cache",
 }
 _LONGEST_SEARCH = 100

@@ -41,7 +41,7 @@ def _rendered(view: AccountView, owned: Sequence[TargetView]) -> dict[str, Any]:
         "$updatedAt": timestamp(view.updated_at),
         "name": view.name,
         # how a password is kept is nobody's business, an API key's included
-        "password": None,
+        "password": None,  # nosec B105  says that it is not shown
         "hash": None,
         "hashOptions": None,
         "registration": timestamp(view.created_at),

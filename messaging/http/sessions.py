@@ -75,7 +75,9 @@ def create_anonymous_session(call: Call) -> Answer:
     """Sign in as a new user without a name."""
     _refuse_signed_in(call)
     made = users.create(call.connection, call.vault, call.project_id, user_id=new_id())
-    return _start(call, user=users.find(call.connection, call.project_id, made.id), provider="anonymous")
+    number = users.find(call.connection, call.project_id, made.id)
+    accounts.mark_anonymous(call.connection, number)
+    return _start(call, user=number, provider="anonymous")
 
 
 @operations.add(

@@ -120,8 +120,8 @@ def get(call: Call) -> dict[str, Any]:
 
 @operations.add("DELETE", "/users/{userId}", USER_ID, scopes=_WRITE, status=204)
 def delete(call: Call) -> None:
-    """Delete a user with all targets, subscriptions and sessions."""
-    users.delete(call.connection, call.project_id, call["userId"])
+    """Delete a user with all targets, subscriptions and sessions, and every other trace of their addresses."""
+    users.delete(call.connection, call.vault, call.project_id, call["userId"])
 
 
 @operations.add(

@@ -42,7 +42,10 @@ def sandbox_environment(addresses: Mapping[str, str]) -> dict[str, str]:
     """The variables that point the adapters at the sandbox and make them trust its certificates."""
     kinds = (*_SANDBOX_ENDPOINTS, *web.names())
     env = {f"MESSAGING_ENDPOINTS__{kind.upper()}": addresses[kind] for kind in kinds if kind in addresses}
-    return env | {"MESSAGING_CA_FILE": addresses["ca_file"]}
+    env["MESSAGING_CA_FILE"] = addresses["ca_file"]
+    # the mail stand-in, and receivers of webhooks that people try here
+    env["MESSAGING_PRIVATE_DESTINATIONS"] = os.environ.get("MESSAGING_PRIVATE_DESTINATIONS", "127.0.0.0/8,::1")
+    return env
 
 
 def flower_environment(password: str, cookie_secret: str, *, events: bool) -> dict[str, str]:

@@ -24,9 +24,11 @@ _PROBE_TIMEOUT_S = 3.0
 _BEAT_SETTLES_S = 1.0
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, *, basic_auth: str = "") -> bool:
+    name, _, password = basic_auth.partition(":")
+    auth = (name, password) if basic_auth else None
     try:
-        return httpx.get(url, timeout=_PROBE_TIMEOUT_S, trust_env=False).status_code == HTTPStatus.OK
+        return httpx.get(url, timeout=_PROBE_TIMEOUT_S, trust_env=False, auth=auth).status_code == HTTPStatus.OK
     except httpx.TransportError:
         return False
 
@@ -73,7 +75,8 @@ class ProcessPart:
             case Kind.API:
                 return _answers(f"http://127.0.0.1:{self.port}/health/ready")
             case Kind.FLOWER:
-                return _answers(f"http://127.0.0.1:{self.port}/healthcheck")
+                url = f"http://127.0.0.1:{self.port}/healthcheck"
+                return _answers(url, basic_auth=self.env.get("FLOWER_BASIC_AUTH", ""))
             case Kind.WORKER:
                 return self._ready_file.exists()
             case Kind.BEAT:

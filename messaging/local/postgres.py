@@ -42,6 +42,8 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_duration_statement": "2s",
+    "log_parameter_max_length": "0",  # a slow statement's values are people's addresses
+    "log_error_verbosity": "terse",  # and so is the row that a DETAIL quotes
     "log_line_prefix": "%m [%p] %a ",
     "cluster_name": "heliograph",
 }

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from messaging.local.errors import StackError
 
-_SHARED_PLACES = (Path("/var/lib/heliograph"), Path("/var/tmp/heliograph"))  # noqa: S108  # root-owned, see _shared_place
+_SHARED_PLACES = (Path("/var/lib/heliograph"), Path("/var/tmp/heliograph"))  # noqa: S108  # nosec B108  root-owned, see _shared_place
 _NOBODY = "nobody"
 _REACHABLE_MODE = 0o711
 

@@ -14,7 +14,7 @@ from messaging.local.errors import StackError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_QUIET = "--without-gossip --without-mingle -l INFO"
+_QUIET = "--without-gossip --without-mingle -l ${LOG_LEVEL:-INFO}"
 """Gossip leaves an orphaned list in Redis at every start; a worker here has nothing to ask its neighbours."""
 
 _MODULES = {"celery": "celery", "messaging": "messaging.cli.main"}
@@ -46,7 +46,7 @@ class Process:
         that has neither a value nor a default.
         """
         program, *rest = (self._expand(word, env) for word in shlex.split(self.command))
-        return [sys.executable, "-m", _MODULES[program], *rest]
+        return [sys.executable, *rest] if program == "python" else [sys.executable, "-m", _MODULES[program], *rest]
 
     def _expand(self, word: str, env: Mapping[str, str]) -> str:
         def value(match: re.Match[str]) -> str:
@@ -77,9 +77,9 @@ PROCESSES = (
     Process(
         "beat",
         Kind.BEAT,
-        'celery -A workers.app beat -s "${MESSAGING_BEAT_FILE:-celerybeat-schedule}" -l INFO',
+        'celery -A workers.app beat -s "${MESSAGING_BEAT_FILE:-celerybeat-schedule}" -l ${LOG_LEVEL:-INFO}',
     ),
-    Process("flower", Kind.FLOWER, "celery -A workers.app flower --address=127.0.0.1 --port=$FLOWER_PORT --read-only"),
+    Process("flower", Kind.FLOWER, "python -m workers.flower --address=127.0.0.1 --port=$FLOWER_PORT"),
 )
 
 STOP_ORDER = (

@@ -74,11 +74,16 @@ def create(
     set_password_hash(connection, users.find(connection, project_id, user_id), password_hash)
 
 
+def mark_anonymous(connection: Connection, user: int) -> None:
+    """The user of that number signed in without saying who they are, and goes with their last session."""
+    connection.execute(text("UPDATE users SET anonymous = true WHERE id = :user"), {"user": user})
+
+
 def set_password_hash(connection: Connection, user: int, password_hash: str | None) -> None:
     """Give the user of that number a password, or none."""
     connection.execute(
         text(
-            "UPDATE users SET password_hash = :hash, updated_at = now(),"
+            "UPDATE users SET password_hash = :hash, updated_at = now(), anonymous = false,"
             " password_updated_at = CASE WHEN CAST(:hash AS text) IS NULL THEN NULL ELSE now() END WHERE id = :user"
         ),
         {"hash": password_hash, "user": user},

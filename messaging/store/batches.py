@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -72,7 +72,12 @@ class Lease:
     open: int
     """Rows not settled yet."""
     deaths: int
+    """Workers that died in a row while they had it."""
+    suspect_target: int | None
+    """Who was alone in flight when the last of them died."""
     lane: Lane
+    expires_at: datetime
+    """When its message does, which a retry by hand moves."""
 
 
 _LEASE = text(f"""
@@ -84,7 +89,8 @@ UPDATE batches b SET state = {BatchState.LEASED:d}, claim = b.claim + 1, updated
    AND b.provider_id IS NOT NULL
    AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
      OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
-RETURNING b.claim, b.message_id, b.provider_id, b.first_target, b.last_target, b.deaths, b.lane,
+RETURNING b.claim, b.message_id, b.provider_id, b.first_target, b.last_target, b.deaths, b.suspect_target, b.lane,
+          m.expires_at,
           b.total - b.accepted - b.delivered - b.failed - b.unknown - b.expired - b.cancelled - b.suppressed AS open
 """)
 
@@ -103,7 +109,18 @@ def lease(connection: Connection, ref: BatchRef, *, lease_s: float) -> Lease | N
         last_target=row.last_target,
         open=row.open,
         deaths=row.deaths,
+        suspect_target=row.suspect_target,
         lane=Lane(row.lane),
+        expires_at=row.expires_at,
+    )
+
+
+def suspect(connection: Connection, owned: Lease, target_id: int, *, deaths: int) -> None:
+    """Put down who was alone in flight when a worker died, and that the batch counts `deaths` of them in a row."""
+    connection.execute(
+        text("""UPDATE batches SET deaths = :deaths, suspect_target = :target
+                 WHERE month = :month AND id = :id AND claim = :claim"""),
+        _key(owned) | {"deaths": deaths, "target": target_id},
     )
 
 
@@ -189,7 +206,7 @@ UPDATE batches b SET
                     ELSE {BatchState.WAITING:d} END,
        due_at = greatest(least(coalesce(rows.due, now()), m.expires_at), now() + make_interval(secs => :wait_s)),
        lease_until = CASE WHEN rows.sending > 0 THEN b.lease_until END,
-       deaths = 0, hinted_at = NULL, hints = 0, waiting_for = :waiting_for, updated_at = now()
+       deaths = :deaths, hinted_at = NULL, hints = 0, waiting_for = :waiting_for, updated_at = now()
   FROM messages m,
        (SELECT count(*) FILTER (WHERE status IN (0, 2)) AS open, count(*) FILTER (WHERE status = 1) AS sending,
                min(CASE WHEN status = 2 THEN due_at WHEN status = 0 THEN now() END) AS due
@@ -222,10 +239,17 @@ class Released:
     due_in_s: float
 
 
-def release(connection: Connection, owned: Lease, *, wait_s: float = 0.0, waiting_for: str | None = None) -> Released:
+def release(
+    connection: Connection,
+    owned: Lease,
+    *,
+    wait_s: float = 0.0,
+    waiting_for: str | None = None,
+    deaths: int = 0,
+) -> Released:
     """Give the batch back: done when all its rows are settled, else due when the earliest of them is.
 
-    Rows still in flight keep the batch leased; the lease runs out and the sweep takes it over.
+    `deaths` stay on its record. Rows still in flight keep the batch leased; it runs out and the sweep takes it over.
     """
     row = connection.execute(
         _RELEASE,
@@ -236,6 +260,7 @@ def release(connection: Connection, owned: Lease, *, wait_s: float = 0.0, waitin
             "last": owned.last_target,
             "wait_s": wait_s,
             "waiting_for": waiting_for,
+            "deaths": deaths,
         },
     ).one_or_none()
     if row is None:

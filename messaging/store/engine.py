@@ -5,13 +5,26 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING, Any
 
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction, TransactionTimeout
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from messaging.store import clock
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+    from sqlalchemy.engine import ExceptionContext
 
     from messaging.settings import Settings
+
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""The database can't do it now, and may a moment later: nothing was committed, so whoever asked tries again.
+
+It is away or starting, has no connection or no disk left, was asked to stop, took too long, or chose us as the victim
+of a deadlock (classes 08, 40, 53, 55, 57 and 58 of https://www.postgresql.org/docs/18/errcodes-appendix.html are
+`OperationalError`s of psycopg), or every connection of this process is taken.
+"""
 
 
 def open_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Engine:
@@ -22,6 +35,7 @@ def open_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Engine:
     """
     engine = create_engine(
         settings.sqlalchemy_url,
+        hide_parameters=True,  # an error's text would repeat addresses and credentials
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=30,
@@ -29,9 +43,16 @@ def open_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Engine:
             "prepare_threshold": None,
             "connect_timeout": 5,
             "application_name": f"messaging {role}",
+            # a server that is gone without a word is noticed after a minute; by default after two hours
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,  # milliseconds
         },
     )
     event.listen(engine, "checkout", _refuse_closed)
+    event.listen(engine, "handle_error", _find_the_primary)
+    clock.follow(engine)
     return engine
 
 
@@ -45,3 +66,17 @@ def _refuse_closed(driver: Any, _record: object, _proxy: object) -> None:  # noq
     poll.register(driver.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     if poll.poll(0):
         raise InvalidatePoolError("The server closed the connection.")
+
+
+def _find_the_primary(context: ExceptionContext) -> OperationalError | None:
+    """A server that takes no writes any more (fail-over), or closed the session, is as good as away: connect anew.
+
+    psycopg calls both an `InternalError`, by their class in SQL, as it calls a damaged index.
+    """
+    error = context.original_exception
+    if not isinstance(error, (ReadOnlySqlTransaction, IdleInTransactionSessionTimeout, TransactionTimeout)):
+        return None
+    context.is_disconnect = True
+    return OperationalError(
+        context.statement, None, error, hide_parameters=True, connection_invalidated=True, ismulti=None
+    )

@@ -61,14 +61,20 @@ SELECT m.id, {SUMS}, coalesce(sum(b.total), 0)::bigint AS total
   FROM (SELECT * FROM messages WHERE id = ANY(CAST(:ids AS bigint[])) AND finished_at IS NOT NULL
          ORDER BY id FOR UPDATE) m
   JOIN batches b ON b.month = m.month AND b.message_id = m.id
- WHERE m.state <> {_M.CANCELLED.code} GROUP BY m.id
+ GROUP BY m.id
 """)
 
-_FOLD = text("UPDATE messages SET state = :state, totals = CAST(:totals AS jsonb), updated_at = now() WHERE id = :id")
+_FOLD = text(f"""
+UPDATE messages SET state = CASE WHEN state = {_M.CANCELLED.code} THEN state ELSE :state END,
+       totals = CAST(:totals AS jsonb), updated_at = now() WHERE id = :id
+""")
 
 
 def fold_again(connection: Connection, message_ids: Collection[int]) -> None:
-    """Give finished messages the totals, and the state that follows from them, after receipts changed them."""
+    """Give finished messages the totals, and the state that follows from them, after receipts or late answers.
+
+    A cancelled one stays cancelled.
+    """
     rows = connection.execute(_SUMS_OF, {"ids": sorted(message_ids)}).mappings().all()
     for row in rows:
         totals, stored = _totals(row)

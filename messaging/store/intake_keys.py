@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection, text
 
 from messaging.errors import IdempotencyConflictError
 from messaging.store.retention import IDEMPOTENCY_DAYS
 
 
-def reserve(connection: Connection, project_id: int, key: str, body_sha256: bytes, message_id: str) -> str | None:
+def reserve(
+    connection: Connection,
+    project_id: int,
+    key: str,
+    body_sha256: bytes,
+    message_id: str,
+    *,
+    at_least_until: datetime | None = None,
+) -> str | None:
     """None if the key is new (now reserved for `message_id`), else the id of the message it made before.
 
-    Waits for a transaction that is just using the same key. Raises `IdempotencyConflictError` when the key
-    was used with another body.
+    `at_least_until` keeps it longer than usual. Waits for a transaction that is just using the same key. Raises
+    `IdempotencyConflictError` when the key was used with another body.
     """
     new = connection.execute(
         text("""INSERT INTO intake_keys (project_id, key, body_sha256, message_public_id, keep_until)
-                VALUES (:project, :key, :hash, :message, now() + make_interval(days => :days))
+                VALUES (:project, :key, :hash, :message, greatest(now() + make_interval(days => :days), :until))
                 ON CONFLICT (project_id, key) DO NOTHING RETURNING 1"""),
-        {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS},
+        {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS}
+        | {"until": at_least_until},
     ).one_or_none()
     if new is not None:
         return None

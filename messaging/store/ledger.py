@@ -10,14 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from messaging.channel import Role
-from messaging.status import OPEN, DeliveryStatus
-from messaging.store import batches
+from messaging.status import OPEN, DeliveryStatus, MessageState
+from messaging.store import batches, finishing
 from messaging.store.batches import BatchRef, Lease
 
 _S = DeliveryStatus
@@ -109,9 +108,11 @@ UPDATE deliveries d SET status = {_S.SENDING.code}, claim = :claim, attempts = d
  WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
 """)
 
-_DECLINE = text("""
-UPDATE deliveries d SET status = :status, updated_at = now(), due_at = NULL, error_code = :code, error = :error
+_DECLINE = text(f"""
+UPDATE deliveries d SET status = CASE WHEN d.doubts > 0 THEN {_S.UNKNOWN.code} ELSE :status END,
+       updated_at = now(), due_at = NULL, error_code = :code, error = :error
  WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
+RETURNING d.status
 """)
 
 _DECLINED = {
@@ -135,7 +136,8 @@ class Window:
 def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk: bool) -> Window:
     """Claim up to `window` due rows after target `after`, in target order, with the batch held.
 
-    Targets that are gone, dead or suppressed meanwhile are settled on the way and not returned.
+    Targets that are gone, dead or suppressed meanwhile are settled on the way and not returned: as `unknown` where an
+    earlier attempt may have arrived.
     """
     rows = connection.execute(_CANDIDATES, _range(owned) | {"after": after, "window": window, "bulk": bulk}).all()
     claimed = [
@@ -149,11 +151,11 @@ def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk
     for code, (status, error) in _DECLINED.items():
         declined = [row.target_id for row in rows if row.code == code]
         if declined:
-            connection.execute(
+            settled = connection.execute(
                 _DECLINE,
                 _range(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
-            )
-            batches.count(connection, owned.ref, {status.value: len(declined)})
+            ).scalars()
+            batches.count(connection, owned.ref, _counters(Counter(_S.of(code_) for code_ in settled)))
     return Window(claimed, rows[-1].target_id if rows else after, exhausted=len(rows) < window)
 
 
@@ -190,7 +192,8 @@ UPDATE deliveries d SET
        error_code = :error_code, error = :error,
        provider_message_id = CAST(:provider_ids AS jsonb) ->> d.target_id::text
  WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
-   AND d.batch_id = :id AND d.status = :was AND (d.claim = :claim OR :was = {_S.UNKNOWN.code})
+   AND d.batch_id = :id AND d.status = :was
+   AND (d.claim = :claim OR :was = {_S.UNKNOWN.code} AND :status = {_S.ACCEPTED.code})
 """)
 
 
@@ -247,7 +250,10 @@ SELECT :month, :message, o.* FROM unnest(CAST(:targets AS bigint[]), CAST(:claim
 
 
 def keep_late(connection: Connection, owned: Lease, verdicts: Sequence[Verdict]) -> int:
-    """Keep the answers of a worker whose lease ran out; they settle what is `unknown` and nothing else."""
+    """Keep the answers of a worker whose lease ran out; they settle what is `unknown` and nothing else.
+
+    One that was accepted arrived, whoever sent it since. One that was refused says nothing of a later attempt.
+    """
     certain = [v for v in verdicts if v.status in {_S.ACCEPTED, _S.FAILED, _S.SUPPRESSED}]
     if not certain:
         return 0
@@ -261,7 +267,9 @@ def keep_late(connection: Connection, owned: Lease, verdicts: Sequence[Verdict])
     connection.execute(_EVIDENCE, parameters)
     _lock(connection, owned.ref)
     settled = _write(connection, owned, certain, was=_S.UNKNOWN)
-    batches.count(connection, owned.ref, _counters(settled) | {"unknown": -settled.total()})
+    if settled.total():
+        batches.count(connection, owned.ref, _counters(settled) | {"unknown": -settled.total()})
+        finishing.fold_again(connection, [owned.message_id])
     return settled.total()
 
 
@@ -295,7 +303,7 @@ def settle_lost(connection: Connection, ref: BatchRef) -> int:
 
 _SETTLE_WAITING = text(f"""
 UPDATE deliveries d SET
-       status = CASE WHEN d.doubts > 0 AND :status <> {_S.FAILED.code} THEN {_S.UNKNOWN.code} ELSE :status END,
+       status = CASE WHEN d.doubts > 0 THEN {_S.UNKNOWN.code} ELSE :status END,
        updated_at = now(), due_at = NULL, error_code = :code, error = :error
   FROM batches b
  WHERE b.month = :month AND b.id = :id AND d.month = b.month AND d.message_id = b.message_id
@@ -309,7 +317,7 @@ def settle_waiting(
 ) -> Counter[DeliveryStatus]:
     """End every row of the batch that waits (queued or retrying) with `status`, with the batch row locked.
 
-    A row that may have been sent in an earlier attempt ends as `unknown`, not as expired or cancelled.
+    A row that may have been sent in an earlier attempt ends as `unknown`, not as expired, cancelled or failed.
     """
     _lock(connection, ref)
     rows = connection.execute(
@@ -325,7 +333,7 @@ _TAKE_BACK = text(f"""
 UPDATE deliveries d SET status = {_S.RETRYING.code}, due_at = now(), updated_at = now(),
        attempts = greatest(d.attempts - 1, 0),
        error_code = 'verdict_withdrawn', error = 'The provider called most addresses dead; its verdict is not believed.'
-  FROM dead_verdicts v
+  FROM dead_verdicts v JOIN messages m ON m.id = v.message_id AND m.state <> {MessageState.CANCELLED.code}
  WHERE v.provider_id = :provider AND d.month = v.month AND d.message_id = v.message_id
    AND d.target_id = v.target_id AND d.batch_id = v.batch_id AND d.status = {_S.FAILED.code}
 RETURNING d.month, d.batch_id
@@ -333,29 +341,13 @@ RETURNING d.month, d.batch_id
 
 
 def take_back_dead(connection: Connection, provider_id: int) -> list[BatchRef]:
-    """Queue again what a provider failed as dead while its verdicts were not to be believed."""
+    """Queue again what a provider failed as dead while its verdicts were not to be believed.
+
+    What belongs to a cancelled message stays as it is: nobody would send it, and the message has its totals.
+    """
     refs = Counter(
         BatchRef(row.month, row.batch_id) for row in connection.execute(_TAKE_BACK, {"provider": provider_id})
     )
     for ref, by in refs.items():
         batches.count(connection, ref, {"failed": -by})
     return list(refs)
-
-
-# A batch nobody can serve (its provider is gone or disabled) is not retried: its rows would fail again at once.
-_RETRY_FAILED = text(f"""
-UPDATE deliveries d SET status = {_S.RETRYING.code}, due_at = now(), updated_at = now(), attempts = 0
- WHERE d.month = :month AND d.message_id = :message AND d.status = {_S.FAILED.code}
-   AND (CAST(:codes AS text[]) = '{{}}' OR coalesce(d.error_code, '') = ANY(CAST(:codes AS text[])))
-   AND EXISTS (SELECT 1 FROM batches b WHERE b.month = d.month AND b.id = d.batch_id AND b.provider_id IS NOT NULL)
-RETURNING d.batch_id
-""")
-
-
-def retry_failed(connection: Connection, month: date, message_id: int, *, codes: Sequence[str]) -> Counter[BatchRef]:
-    """Queue again what failed, with one of `codes` where any is given; how many by batch."""
-    rows = connection.execute(_RETRY_FAILED, {"month": month, "message": message_id, "codes": list(codes)}).scalars()
-    refs = Counter(BatchRef(month, batch) for batch in rows)
-    for ref, by in sorted(refs.items(), key=lambda item: item[0].id):
-        batches.count(connection, ref, {"failed": -by})
-    return refs

@@ -272,6 +272,16 @@ def _view(row: Mapping[Any, Any]) -> MessageView:
     )
 
 
+def has_not_begun(connection: Connection, project_id: int, public_id: str) -> bool:
+    """Whether it is a draft or scheduled, or was paused while it was."""
+    found = connection.execute(
+        text(f"""SELECT state IN ({_M.DRAFT.code}, {_M.SCHEDULED.code}) OR state = {_M.PAUSED.code} AND month IS NULL
+                   FROM messages WHERE project_id = :project AND public_id = :id AND deleted_at IS NULL"""),
+        {"project": project_id, "id": public_id},
+    ).scalar_one_or_none()
+    return bool(found)
+
+
 # -- control ---------------------------------------------------------------------------------------
 
 
@@ -288,13 +298,38 @@ def cancel(connection: Connection, project_id: int, public_id: str) -> MessageSt
 
 
 def pause(connection: Connection, project_id: int, public_id: str) -> MessageState:
-    """Send no more of a message until it is resumed; raises `ConflictError` unless it is processing."""
-    return _move(connection, project_id, public_id, _M.PAUSED, allowed=(_M.PROCESSING,))
+    """Send no more of a message until it is resumed, or none where it is scheduled.
+
+    Raises `ConflictError` unless it is processing or scheduled.
+    """
+    return _move(connection, project_id, public_id, _M.PAUSED, allowed=(_M.PROCESSING, _M.SCHEDULED))
 
 
 def resume(connection: Connection, project_id: int, public_id: str) -> MessageState:
-    """Go on with exactly the rest of a paused message; raises `ConflictError` unless it is paused."""
-    return _move(connection, project_id, public_id, _M.PROCESSING, allowed=(_M.PAUSED,))
+    """Go on with exactly the rest of a paused message; one whose time has not come is scheduled again.
+
+    Raises `ConflictError` unless it is paused.
+    """
+    _move(connection, project_id, public_id, _M.PROCESSING, allowed=(_M.PAUSED,))
+    row = connection.execute(_RESUMED, {"project": project_id, "id": public_id}).one()
+    if row.month is not None:
+        connection.execute(_HINT_AGAIN, {"month": row.month, "message": row.id})
+    return _M.of(row.state)
+
+
+_RESUMED = text(f"""
+UPDATE messages SET hinted_at = NULL, hints = 0,
+       state = CASE WHEN month IS NULL AND scheduled_at > now() THEN {_M.SCHEDULED.code} ELSE state END
+ WHERE project_id = :project AND public_id = :id RETURNING id, month, state
+""")
+
+# Their hints were taken and came to nothing while it was paused: the sweep need not wait to repeat them.
+_HINT_AGAIN = text("""
+UPDATE batches b SET hinted_at = NULL, hints = 0
+  FROM (SELECT month, id FROM batches WHERE month = :month AND message_id = :message AND state = 0
+         ORDER BY id FOR UPDATE SKIP LOCKED) waiting
+ WHERE b.month = waiting.month AND b.id = waiting.id
+""")
 
 
 def _move(

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from messaging.errors import NotFoundError
+from messaging.errors import InvalidArgumentError, NotFoundError
 from messaging.ids import check_id
+from messaging.wire import Queue, intake_queue_of_project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ def ensure(connection: Connection, public_id: str, *, name: str | None = None) -
     ).scalar()
     if number is not None:
         return number
+    if intake_queue_of_project(public_id) in set(Queue):
+        raise InvalidArgumentError("project", f"'{public_id}' is the name of a queue of ours; choose another id")
     # DO UPDATE, not DO NOTHING: two processes that start together both get the number
     created: int = connection.execute(
         text(

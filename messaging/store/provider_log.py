@@ -19,7 +19,7 @@ class LogEntry:
 
     id: str
     what: str
-    """`stopped`, `paused`, `started` or `checked`."""
+    """`stopped`, `paused`, `started`, `checked` or `quarantined`."""
     reason: str
     """Why, or how it went, in words."""
     at: datetime

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from messaging.store import vault_keys
 from messaging.vault import Vault
 
 
@@ -41,5 +42,5 @@ def save(connection: Connection, vault: Vault, key: str, token: str, *, lifetime
                         now() + make_interval(secs => :age))
                 ON CONFLICT (key) DO UPDATE SET token = excluded.token, minted_at = excluded.minted_at,
                     expires_at = excluded.expires_at, keep_until = excluded.keep_until"""),
-        {"key": key, "token": vault.seal(token), "lifetime": lifetime_s, "age": min_age_s},
+        {"key": key, "token": vault_keys.seal(connection, vault, token), "lifetime": lifetime_s, "age": min_age_s},
     )

@@ -16,7 +16,7 @@ from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
 from messaging.limits import Limits
-from messaging.store import lists, provider_fields, provider_stops, receipts
+from messaging.store import lists, provider_fields, provider_stops, receipts, vault_keys
 from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.vault import Vault
 
@@ -198,7 +198,7 @@ def create(  # noqa: PLR0913  what can be said of an account
             "channel": entry.channel,
             "name": _check_name(name or entry.title),
             "enabled": (entry.has_adapter and not missing) if enabled is None else enabled,
-            "credentials": vault.seal(checked),
+            "credentials": vault_keys.seal(connection, vault, checked),
             "options": chosen,
             "priority": priority,
             "weight": _check_weight(weight),
@@ -309,7 +309,7 @@ def update(  # noqa: PLR0913  what can be changed of an account
         ).bindparams(bindparam("options", type_=JSONB), bindparam("limits", type_=JSONB)),
         {
             "name": _check_name(name if name is not None else row["name"]),
-            "credentials": vault.seal(sealed) if credentials else row["credentials"],
+            "credentials": vault_keys.seal(connection, vault, sealed) if credentials else row["credentials"],
             "options": chosen,
             "enabled": row["enabled"] if enabled is None else enabled,
             "priority": row["priority"] if priority is None else priority,

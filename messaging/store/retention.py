@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,6 +23,10 @@ class Forgotten:
 
     months: tuple[date, ...]
     keys: int
+    users: int = 0
+    """Anonymous ones whose sessions have all ended."""
+    files: int = 0
+    """Files in no bucket that no message uses any more."""
 
 
 def forget(connection: Connection, *, retention_days: int) -> Forgotten:
@@ -30,10 +35,11 @@ def forget(connection: Connection, *, retention_days: int) -> Forgotten:
     Outdated are idempotency keys, kept answers, sessions (with the devices registered in them) and rate limits.
     A month's messages, batches and ledger go together; dropping partitions leaves nothing to vacuum.
     """
-    months = tuple(month for month in _months(connection) if _is_over(connection, month, retention_days))
-    for month in months:
+    gone = tuple(month for month in months(connection) if _is_over(connection, month, retention_days))
+    for month in gone:
         connection.execute(text("DELETE FROM messages WHERE month = :month"), {"month": month})
         connection.execute(text("DELETE FROM evidence WHERE month = :month"), {"month": month})
+        connection.execute(text("DELETE FROM dead_verdicts WHERE month = :month"), {"month": month})
         for table in PARTITIONED:
             connection.execute(text(f"DROP TABLE IF EXISTS {partition_name(table, month)}"))
     old = {"days": retention_days}
@@ -59,10 +65,48 @@ def forget(connection: Connection, *, retention_days: int) -> Forgotten:
                        AND (m.finished_at IS NULL OR m.finished_at > now() - make_interval(days => :days)))"""),
         {"days": IDEMPOTENCY_DAYS},
     )
-    return Forgotten(months, keys.rowcount)
+    return Forgotten(gone, keys.rowcount, _forget_anonymous(connection), _forget_files(connection, old))
 
 
-def _months(connection: Connection) -> list[date]:
+def _forget_anonymous(connection: Connection) -> int:
+    """Users who never said who they are, and whom nothing can reach or sign in any more."""
+    gone = connection.execute(
+        text("""DELETE FROM users u
+                 WHERE u.anonymous AND u.email IS NULL AND u.phone IS NULL AND u.password_hash IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = u.id)
+                   AND NOT EXISTS (SELECT 1 FROM targets t WHERE t.user_id = u.id)""")
+    )
+    return gone.rowcount
+
+
+def _forget_files(connection: Connection, old: Mapping[str, int]) -> int:
+    """Attachments that were sent along with messages which are gone."""
+    numbers = (
+        connection.execute(
+            text("""SELECT id FROM files WHERE bucket_id IS NULL
+                       AND created_at < now() - make_interval(days => :days) FOR UPDATE SKIP LOCKED"""),
+            old,
+        )
+        .scalars()
+        .all()
+    )
+    if not numbers:
+        return 0
+    # A statement of its own: it sees the messages of those who held a file before it was locked here.
+    gone = connection.execute(
+        text("""DELETE FROM files f
+                 WHERE f.id = ANY(CAST(:numbers AS bigint[])) AND (f.project_id, f.public_id) NOT IN (
+                    SELECT m.project_id, a.one->>'fileId'
+                      FROM messages m CROSS JOIN LATERAL jsonb_array_elements(m.content->'attachments') AS a(one)
+                     WHERE jsonb_typeof(m.content->'attachments') = 'array' AND coalesce(a.one->>'bucketId', '') = ''
+                       AND a.one->>'fileId' IS NOT NULL)"""),
+        {"numbers": list(numbers)},
+    )
+    return gone.rowcount
+
+
+def months(connection: Connection) -> list[date]:
+    """The months of the ledger that there are partitions of (their first days), oldest first."""
     names = connection.execute(
         text("""SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                  WHERE i.inhparent = 'deliveries'::regclass ORDER BY 1""")

@@ -103,6 +103,8 @@ class User(Base):
     """argon2id, in its own text form; None for a user without a password."""
     password_updated_at: Mapped[datetime | None]
     blocked: Mapped[bool] = mapped_column(server_default="false")
+    anonymous: Mapped[bool] = mapped_column(server_default="false")
+    """Made by an anonymous session, and not known by anything since: goes with the last session."""
     labels: Mapped[list[str]] = mapped_column(server_default="{}")
     prefs: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     email_verified: Mapped[bool] = mapped_column(server_default="false")
@@ -114,6 +116,7 @@ class User(Base):
         UniqueConstraint("project_id", "public_id"),
         # those who can sign in; an import of people without passwords does not pay for it
         Index("users_sign_in", "project_id", text("lower(email)"), postgresql_where=text("password_hash IS NOT NULL")),
+        Index("users_anonymous", "id", postgresql_where=text("anonymous")),
     )
 
 
@@ -476,7 +479,9 @@ class Batch(Base):
     hinted_at: Mapped[datetime | None]
     hints: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     deaths: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Leases that ran out without an end: a batch that kills workers is quarantined."""
+    """Leases in a row that ran out without an end: a batch that kills workers is sent one by one, see quarantine."""
+    suspect_target: Mapped[int | None]
+    """Who was alone in flight when a worker died of it last."""
     first_target: Mapped[int]
     last_target: Mapped[int]
     total: Mapped[int] = mapped_column(Integer)
@@ -644,3 +649,69 @@ class Refusal(Base):
     task_name: Mapped[str]
     reason: Mapped[str]
     created_at: Mapped[datetime] = _created()
+
+
+class Start(Base):
+    """Work that was begun by somebody who may not have lived to end it; gone when it ends, however it ends."""
+
+    __tablename__ = "starts"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    times: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    """How often it was begun since it last ended."""
+    started_at: Mapped[datetime] = _created()
+
+
+class Quarantined(Base):
+    """What ended one worker after the other, put aside until somebody replays it."""
+
+    __tablename__ = "quarantine"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    kind: Mapped[str]
+    """`delivery`, `batch`, `fan_out` or `task`."""
+    reason: Mapped[str]
+    month: Mapped[date | None]
+    message_id: Mapped[int | None]
+    batch_id: Mapped[int | None]
+    target_id: Mapped[int | None]
+    deliveries: Mapped[int] = mapped_column(Integer, server_default="0")
+    task_id: Mapped[str | None]
+    task_name: Mapped[str | None]
+    sealed: Mapped[bytes | None]
+    """A task as it came, encrypted: nobody has found out whom it names."""
+    replayed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        Index("quarantine_of_project", "project_id", "id"),
+        Index("quarantine_of_message", "message_id"),
+    )
+
+
+class VaultKey(Base):
+    """A key of the ring, sealed by a master key. Without rows the master key is the ring (`messaging.vault`)."""
+
+    __tablename__ = "vault_keys"
+    what: Mapped[str] = mapped_column(primary_key=True)
+    """`secret` (all keys of a generation are derived from it) or `lasting` (the keys that no rotation changes)."""
+    generation: Mapped[int] = mapped_column(Integer, primary_key=True)
+    master: Mapped[str] = mapped_column(primary_key=True)
+    """Name of the master key: while two are in use, each key is there under both."""
+    sealed: Mapped[bytes]
+    retiring: Mapped[bool] = mapped_column(server_default="false")
+    """Under the master key that the rotation under way takes out of use."""
+    created_at: Mapped[datetime] = _created()
+
+
+class Erasure(Base):
+    """What is left to erase of a person who was deleted."""
+
+    __tablename__ = "erasures"
+    id: Mapped[int] = _id()
+    project_id: Mapped[int] = _project()
+    target_ids: Mapped[list[int]]
+    traces: Mapped[bytes]
+    """The addresses to look for: JSON, encrypted."""
+    passes: Mapped[int] = mapped_column(Integer, server_default="0")
+    due_at: Mapped[datetime] = _created()
+    created_at: Mapped[datetime] = _created()
+    __table_args__ = (Index("erasures_due", "due_at"),)

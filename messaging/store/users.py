@@ -14,7 +14,7 @@ from messaging.address import normalise
 from messaging.channel import Channel
 from messaging.errors import ConflictError, InvalidArgumentError, NotFoundError
 from messaging.ids import check_id, new_id
-from messaging.store import addresses, lists
+from messaging.store import addresses, erasure, lists
 from messaging.store.lists import Attribute, Kind, ListOf, Wanted, common_attributes
 from messaging.vault import Vault
 
@@ -232,14 +232,12 @@ def update(
     return get(connection, project_id, public_id)
 
 
-def delete(connection: Connection, project_id: int, public_id: str) -> None:
-    """Remove the user with all targets and subscriptions; raises `NotFoundError`. The ledger keeps its rows."""
-    gone = connection.execute(
-        text("DELETE FROM users WHERE project_id = :project AND public_id = :id RETURNING id"),
-        {"project": project_id, "id": public_id},
-    ).one_or_none()
-    if gone is None:
-        raise NotFoundError("user", public_id)
+def delete(connection: Connection, vault: Vault, project_id: int, public_id: str) -> None:
+    """Erase the user: every trace of their addresses goes (`erasure`). Raises `NotFoundError`.
+
+    The ledger keeps its rows, which name nobody any more.
+    """
+    erasure.erase_user(connection, vault, project_id, find(connection, project_id, public_id))
 
 
 _COLUMN = {Channel.EMAIL: "email", Channel.SMS: "phone"}
@@ -272,7 +270,8 @@ def _set_address(
     connection.execute(
         text(
             f"UPDATE users SET {column} = :address, updated_at = now(),"
-            f" {column}_verified = {column}_verified AND {column} IS NOT DISTINCT FROM :address WHERE id = :id"
+            f" {column}_verified = {column}_verified AND {column} IS NOT DISTINCT FROM :address, anonymous = false"
+            " WHERE id = :id"
         ),
         {"address": identifier, "id": user},
     )

@@ -91,7 +91,7 @@ async def answering_http1(answer: Answer) -> AsyncIterator[Place]:
                     await writer.wait_closed()
                     return
 
-    async with _server(serve) as port:
+    async with serving(serve) as port:
         yield Place(f"http://127.0.0.1:{port}")
 
 
@@ -112,7 +112,7 @@ async def silent() -> AsyncIterator[int]:
             while await reader.read(65536):
                 pass
 
-    async with _server(serve) as port:
+    async with serving(serve) as port:
         yield port
 
 
@@ -125,7 +125,7 @@ async def resetting() -> AsyncIterator[int]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends RST
         writer.transport.abort()
 
-    async with _server(serve) as port:
+    async with serving(serve) as port:
         yield port
 
 
@@ -138,7 +138,8 @@ async def nobody() -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def _server(serve: Serve) -> AsyncIterator[int]:
+async def serving(serve: Serve) -> AsyncIterator[int]:
+    """The port of a server that talks with each caller as `serve` does."""
     talking: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,6 +19,7 @@ import httpx
 from messaging.local.sandbox.addresses import SandboxAddresses, read_addresses
 from messaging.message import Push
 from workers.providers.base import Context, Minted, Outgoing, Recipient
+from workers.providers.destinations import Destinations
 
 
 @contextlib.contextmanager
@@ -70,6 +71,7 @@ def context(addresses: SandboxAddresses, tokens: Tokens, *, connections: int = 1
         tokens=tokens,
         endpoints={"apns": addresses.apns, "fcm": addresses.fcm},
         ca_file=Path(addresses.ca_file),
+        destinations=Destinations(("127.0.0.0/8",)),  # the service account has its tokens minted there
         connections=connections,
     )
 

@@ -101,7 +101,7 @@ class Road:
             connection.execute(
                 text(
                     "TRUNCATE deliveries, batches, evidence, dead_verdicts, revocations, refusals, delivery_events,"
-                    " receipt_tokens"
+                    " receipt_tokens, starts"
                 )
             )
             self.project_id = projects.ensure(connection, "default")

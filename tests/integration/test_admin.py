@@ -136,7 +136,7 @@ class TestUsers:
     def test_a_deleted_user_leaves_nothing_to_send_to(self, connection: Connection, project: int) -> None:
         """Deleting a user deletes the targets and subscriptions."""
         users.create(connection, VAULT, project, user_id="ada", email="a@example.com")
-        users.delete(connection, project, "ada")
+        users.delete(connection, VAULT, project, "ada")
         assert targets.page(connection, project) == []
 
     def test_users_are_paged_and_searched(self, connection: Connection, project: int) -> None:

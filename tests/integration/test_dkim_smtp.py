@@ -15,6 +15,7 @@ from tests.integration.mail_sandbox import ENVELOPE, NoTokens, outgoing, people
 from tests.unit.test_dkim import ED25519, RSA, Key, dns_record, pem, verifies
 from workers.providers import smtp
 from workers.providers.base import Account, Context, Recipient
+from workers.providers.destinations import ANYWHERE
 
 UNSUBSCRIBE = "https://mail.example.org/u/"
 
@@ -69,7 +70,7 @@ def delivered(
                 credentials={"host": "127.0.0.1", "port": port, "dkimKey": pem(key)},
                 options=ENVELOPE | {"autoTLS": False, "dkimSelector": "s1", "mailer": "heliograph"},
             )
-            adapter = smtp.open_adapter(account, Context(tokens=NoTokens(), concurrency=3))
+            adapter = smtp.open_adapter(account, Context(tokens=NoTokens(), destinations=ANYWHERE, concurrency=3))
             outcomes = await adapter.send(adapter.prepare(outgoing(email, **shown)), to)
             await adapter.aclose()
             return outcomes

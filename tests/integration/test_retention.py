@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import text
 
+from messaging.attachments import FileReference
+from messaging.channel import Channel
 from messaging.ids import delivery_tag, parse_delivery_tag
-from messaging.store import partitions
+from messaging.message import Email
+from messaging.store import accounts, buckets, file_uploads, files, partitions, sessions, targets, users
+from messaging.store.buckets import BucketSettings
 from tests.integration.road import Road
 from workers import sweep
 
@@ -66,6 +70,105 @@ def test_a_key_is_remembered_thirty_days_past_the_end_even_of_a_deleted_message(
     assert sweep.keep_house(old.engine, old.settings).keys == 1
     with old.engine.begin() as connection:
         assert connection.execute(text("SELECT key FROM intake_keys")).scalars().all() == ["gone"]
+
+
+def rows_of(road: Road, month: date) -> int:
+    """Everything there is about a month, in every table that knows months."""
+    with road.engine.begin() as connection:
+        tables = connection.execute(
+            text("SELECT table_name FROM information_schema.columns WHERE column_name = 'month'")
+        ).scalars()
+        return sum(
+            connection.execute(
+                text(f"SELECT count(*) FROM {table} WHERE month = :month"), {"month": month}
+            ).scalar_one()
+            for table in tables.all()
+        )
+
+
+def test_nothing_of_a_dropped_month_is_left_in_any_table(old: Road) -> None:
+    """Events, providers' ids, late evidence and verdicts go with it; what belongs to this month stays."""
+    stays = old.send(targets=["t0"])
+    old.deliver()
+    said = "(month, message_id, target_id"
+    for month in (OLD, datetime.now(UTC).date().replace(day=1)):
+        old.execute(
+            f"INSERT INTO delivery_events {said}, key, provider_id, event) VALUES (:month, 1, 1, '', 1, 'x')",
+            month=month,
+        )
+    old.execute(
+        f"INSERT INTO provider_message_ids {said}, provider_id, provider_message_id) VALUES (:month, 1, 1, 1, 'x')",
+        month=OLD,
+    )
+    old.execute(f"INSERT INTO evidence {said}, claim, status) VALUES (:month, 1, 1, 1, 1)", month=OLD)
+    old.execute(f"INSERT INTO dead_verdicts {said}, provider_id) VALUES (:month, 1, 1, 1)", month=OLD)
+    assert rows_of(old, OLD) > 7
+    assert sweep.keep_house(old.engine, old.settings).months == (OLD,)
+    assert rows_of(old, OLD) == 0
+    with old.engine.begin() as connection:
+        left = connection.execute(text("SELECT relname FROM pg_class WHERE relname LIKE '%2020_01'")).scalars().all()
+        events = connection.execute(text("SELECT count(*) FROM delivery_events")).scalar()
+    assert left == []
+    assert events == 1
+    assert len(old.deliveries(stays)) == 1
+
+
+def test_receipts_go_after_a_month_and_what_they_said_stays(road: Road) -> None:
+    """Raw requests are personal and bulky; their events are with the ledger."""
+    road.add_provider("p")
+    road.execute(
+        "INSERT INTO receipts (provider_id, method, url, headers, body, received_at)"
+        " SELECT id, 'POST', age, '{}', '', now() - CAST(age AS interval)"
+        "   FROM providers, unnest(ARRAY['29 days', '31 days']) AS age"
+    )
+    sweep.keep_house(road.engine, road.settings)
+    with road.engine.begin() as connection:
+        assert connection.execute(text("SELECT url FROM receipts")).scalars().all() == ["29 days"]
+
+
+def test_an_anonymous_user_goes_with_the_last_session(road: Road) -> None:
+    """Whoever is known by anything, can be reached or can come back stays."""
+    with road.engine.begin() as connection:
+        for name in ("gone", "signed-out", "signed-in", "reachable", "known", "server"):
+            users.create(connection, road.vault, road.project_id, user_id=name)
+            number = users.find(connection, road.project_id, name)
+            if name != "server":
+                accounts.mark_anonymous(connection, number)
+            if name != "signed-out":
+                sessions.create(connection, road.project_id, user=number, provider="anonymous")
+        users.update(connection, road.vault, road.project_id, "known", email="ada@example.com")
+        users.update(connection, road.vault, road.project_id, "known", email=None)
+        targets.create(
+            connection, road.vault, road.project_id, channel=Channel.PUSH, identifier="token", user_id="reachable"
+        )
+        connection.execute(
+            text("""UPDATE sessions SET expires_at = now() WHERE user_id NOT IN
+                    (SELECT id FROM users WHERE public_id = 'signed-in')""")
+        )
+    assert sweep.keep_house(road.engine, road.settings).users == 2
+    with road.engine.begin() as connection:
+        left = connection.execute(text("SELECT public_id FROM users")).scalars().all()
+    assert set(left) == {"signed-in", "reachable", "known", "server"}
+
+
+def test_a_file_sent_along_goes_when_no_message_uses_it_any_more(road: Road) -> None:
+    """It stays while a message names it, and files of a bucket stay in any case."""
+    with road.engine.begin() as connection:
+        for name in ("used", "unused", "young"):
+            files.store(connection, road.project_id, name, "text/plain", b"x")
+        made = buckets.create(connection, road.project_id, "box", BucketSettings(name="b"))
+        file_uploads.store(connection, made, file_uploads.NewFile(id="kept", name="kept.txt"), b"x")
+    road.execute("UPDATE files SET created_at = now() - interval '91 days' WHERE name <> 'young'")
+    road.add_provider("grid", "sendgrid")
+    with road.engine.begin() as connection:
+        used = connection.execute(text("SELECT public_id FROM files WHERE name = 'used'")).scalar_one()
+    road.send(Email(subject="x", content="x", attachments=(FileReference(file_id=used),)), addresses=["a@example.com"])
+    assert sweep.keep_house(road.engine, road.settings).files == 1
+    with road.engine.begin() as connection:
+        left = connection.execute(text("SELECT name FROM files")).scalars().all()
+    assert set(left) == {"used", "young", "kept.txt"}
+    road.execute("DELETE FROM messages")
+    assert sweep.keep_house(road.engine, road.settings).files == 1
 
 
 def test_a_delivery_tag_leads_back_to_its_month() -> None:

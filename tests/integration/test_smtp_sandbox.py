@@ -14,6 +14,7 @@ from messaging.outcome import Action, Outcome
 from tests.integration.mail_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import smtp
 from workers.providers.base import Account, Adapter, Context, Recipient
+from workers.providers.destinations import ANYWHERE
 
 
 def opened(
@@ -32,7 +33,7 @@ def opened(
         credentials |= {"password": password}
     account = Account(provider_id=1, public_id="mail", kind="smtp", credentials=credentials, options=ENVELOPE | options)
     ca_file = Path(addresses.ca_file) if trusted else None
-    return smtp.open_adapter(account, Context(tokens=NoTokens(), ca_file=ca_file, concurrency=5))
+    return smtp.open_adapter(account, Context(tokens=NoTokens(), destinations=ANYWHERE, ca_file=ca_file, concurrency=5))
 
 
 async def sent(adapter: Adapter, to: Sequence[Recipient], content: Email | None = None) -> Sequence[Outcome]:

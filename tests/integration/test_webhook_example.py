@@ -24,6 +24,7 @@ from messaging.receipt import Event
 from tests.integration.mail_sandbox import NoTokens, outgoing, people
 from workers.providers import webhook, webhook_codes
 from workers.providers.base import Account, Adapter, Context
+from workers.providers.destinations import Destinations
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "webhook-provider.md"
 SECRET = "whsec_" + b64encode(os.urandom(24)).decode()
@@ -40,7 +41,8 @@ class Running:
         """An adapter that posts to it."""
         credentials = {"url": self.url, "secret": SECRET} | changed
         account = Account(provider_id=1, public_id="p", kind="webhook_sms", credentials=credentials)
-        return webhook.open_adapter(account, Context(tokens=NoTokens()))
+        allowed = Destinations(("127.0.0.1",))  # as MESSAGING_PRIVATE_DESTINATIONS does
+        return webhook.open_adapter(account, Context(tokens=NoTokens(), destinations=allowed))
 
 
 @pytest.fixture(scope="module")

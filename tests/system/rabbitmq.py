@@ -21,6 +21,7 @@ from tests.system.programs import answers, end, program
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's own script in /usr/sbin insists on the account `rabbitmq`."""
+_CONTROL = _SERVER.with_name("rabbitmqctl")
 _START_S = 90.0
 _STOP_S = 60.0
 
@@ -79,6 +80,26 @@ class RabbitMQ:
             process.wait(_STOP_S)
         self._finish(process)
 
+    def queue_types(self, vhost: str = "/") -> dict[str, str]:
+        """Type by name of a virtual host's queues."""
+        listed = self._control("list_queues", "--quiet", "--no-table-headers", "-p", vhost, "name", "type")
+        return dict(line.split("\t") for line in listed.splitlines())
+
+    def add_vhost(self, name: str) -> str:
+        """A virtual host where nobody has declared anything yet; its amqp://… address."""
+        self._control("add_vhost", name)
+        self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return self.url.removesuffix("/") + name
+
+    def _control(self, *arguments: str) -> str:
+        env = self._env()
+        command = [str(_CONTROL), "--node", env["RABBITMQ_NODENAME"], *arguments]
+        done = subprocess.run(
+            command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         for member in group_members(process.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -105,12 +126,13 @@ class RabbitMQ:
 
 
 @contextlib.contextmanager
-def rabbitmq() -> Iterator[RabbitMQ]:
-    """A running node; nothing of it is left afterwards."""
+def rabbitmq(*settings: str) -> Iterator[RabbitMQ]:
+    """A running node with these lines of configuration; nothing of it is left afterwards."""
     if not _SERVER.is_file():
         pytest.fail(f"{_SERVER} is not installed; `make test-system` names the packages")
     folder = Path(tempfile.mkdtemp(prefix="heliograph-rabbitmq-"))
     (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in settings))
     port, distribution_port, epmd_port = free_ports(3)
     # else the node leaves an epmd behind that nobody ends
     names = subprocess.Popen(

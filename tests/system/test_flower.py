@@ -56,7 +56,7 @@ def test_who_does_not_know_the_password_sees_nothing(stack: Stack, tmp_path: Pat
     """Neither over HTTP nor in the browser."""
     parts = urlsplit(stack.runtime.flower)
     bare = f"http://{parts.hostname}:{parts.port}"
-    for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks"):
+    for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/metrics", "/healthcheck"):
         assert httpx.get(bare + path, trust_env=False).status_code == 401, path
     names = all_workers(stack)
     assert not [name for name in names if name in page(f"{bare}/workers", tmp_path)]

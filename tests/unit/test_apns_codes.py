@@ -105,3 +105,12 @@ def test_only_apples_own_failure_is_an_outage(status: int, body: bytes, outage: 
 def test_an_answer_nested_without_end_is_judged_by_its_status() -> None:
     """`send` raises for no answer."""
     assert classify(410, b"[" * 100_000).action is Action.DISABLE_TARGET
+
+
+@pytest.mark.parametrize(
+    ("reason", "throttled"),
+    [("TooManyRequests", True), ("SomethingNew", True), ("TooManyProviderTokenUpdates", False)],
+)
+def test_a_device_that_gets_too_much_is_throttled(reason: str, throttled: bool) -> None:
+    """It waits and spends no attempt; where Apple means the account, that pauses."""
+    assert classify(429, f'{{"reason":"{reason}"}}'.encode()).throttled is throttled

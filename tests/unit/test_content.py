@@ -152,6 +152,18 @@ def test_an_email_argument_that_is_wrong_is_named(argument: str, value: object) 
     assert caught.value.argument == argument
 
 
+def test_what_is_far_too_large_is_refused_with_its_limit() -> None:
+    """Nothing of ten megabytes reaches a worker that would have to render it."""
+    large = "x" * 10_000_000
+    for arguments in ({"content": large}, {"text": large}, {"subject": large}, {"headers": {"X-Large": large}}):
+        with pytest.raises(InvalidArgumentError, match=r"at most|longest|characters"):
+            email(**arguments)
+    with pytest.raises(InvalidArgumentError):
+        parse_content(SMS, {"content": large})
+    with pytest.raises((InvalidArgumentError, ContentError)):
+        push(data={"key": large})
+
+
 @pytest.mark.parametrize(
     "headers", [{"X-A": "b\r\nBcc: x@y.example"}, {"X A": "b"}, {"X:": "b"}, {"Bcc": "x@y.example"}, {"X-A": 1}]
 )

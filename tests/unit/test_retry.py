@@ -23,10 +23,16 @@ def longest(_: float, ceiling: float) -> float:
 
 
 def judge(
-    action: Action, delivery: Claimed = FIRST, policy: RetryPolicy = POLICY, *, retry_after_s: float | None = None
+    action: Action,
+    delivery: Claimed = FIRST,
+    policy: RetryPolicy = POLICY,
+    *,
+    retry_after_s: float | None = None,
+    throttled: bool = False,
 ) -> tuple[object, ...]:
     """(status, wait, refund, doubt) after an answer."""
-    verdict = decide(delivery, Outcome(action, "code", "reason", retry_after_s=retry_after_s), policy, longest)
+    outcome = Outcome(action, "code", "reason", retry_after_s=retry_after_s, throttled=throttled)
+    verdict = decide(delivery, outcome, policy, longest)
     return verdict.status, verdict.wait_s, verdict.refund, verdict.doubt
 
 
@@ -45,6 +51,8 @@ HOLD = replace(POLICY, on_unknown=OnUnknown.HOLD)
         (judge(Action.RETRY, retry_after_s=9.0), (S.RETRYING, 9.0, 0, 0)),
         (judge(Action.RETRY, LAST), (S.FAILED, 0.0, 0, 0)),
         (judge(Action.RETRY, replace(LAST, doubts=1)), (S.UNKNOWN, 0.0, 0, 0)),
+        (judge(Action.RETRY, LAST, throttled=True), (S.RETRYING, 60.0, 1, 0)),
+        (judge(Action.RETRY, throttled=True, retry_after_s=99.0), (S.RETRYING, 99.0, 1, 0)),
         (judge(Action.RETRY_AFTER, LAST, retry_after_s=5.0), (S.RETRYING, 5.0, 1, 0)),
         (judge(Action.RETRY_AFTER), (S.RETRYING, 60.0, 1, 0)),
         (judge(Action.RECONNECT_RETRY, LAST), (S.RETRYING, 1.2, 1, 0)),

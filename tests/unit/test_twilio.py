@@ -241,7 +241,9 @@ def test_a_status_callback_is_read_by_its_error_code_first(status: str, code: st
 )
 def test_only_twilios_own_failure_is_an_outage(status: int, body: dict[str, object], outage: bool) -> None:
     """A server error or a yes that can't be read; not what is wrong with a number, the content or the account."""
-    assert classify(status, json.dumps(body).encode(), {}).outage is outage
+    outcome = classify(status, json.dumps(body).encode(), {})
+    assert outcome.outage is outage
+    assert outcome.throttled is (status == 429), "which spends no attempt"
 
 
 def check(handler: Handler) -> Outcome:

@@ -29,6 +29,7 @@ from messaging.receipt import (
 from tests.integration.mail_sandbox import NoTokens, outgoing, people
 from workers.providers import webhook, webhook_codes, webhook_receipts, webhook_signature
 from workers.providers.base import Account, Context, Recipient
+from workers.providers.destinations import Destinations
 
 SECRET = "whsec_" + b64encode(b"twenty-four bytes of key").decode()
 SENDER = {"fromEmail": "news@example.org", "fromName": "News"}
@@ -405,21 +406,22 @@ def test_a_check_is_a_signed_ping() -> None:
     "url",
     [
         "", "hooks.example.org", "http://hooks.example.org/x", "ftp://example.org", "https://", "https://u:p@example.org/x",
-        "http://127.0.0.1.example.org/", "http://[::1", "https://exa mple.org/", "file:///etc/passwd",
+        "http://127.0.0.1.example.org/", "http://[::1",
+        "http://127.0.0.1:8080/x", "http://localhost/x", "https://exa mple.org/", "file:///etc/passwd",
     ],
 )  # fmt: skip
 def test_an_address_nothing_should_be_posted_to_is_named(url: str) -> None:
-    """https, or this machine; no password in it."""
+    """Https only, unless the operator allows the host; no password in it."""
     with pytest.raises(SettingsError, match="url"):
         opened(account(url=url), Receiver())
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]:1/", "https://a.example"]
+    "url", ["http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]:1/", "http://gate/", "https://a.example"]
 )
-def test_https_and_this_machine_are_posted_to(url: str) -> None:
+def test_https_and_what_the_operator_allows_are_posted_to(url: str) -> None:
     """As they stand."""
-    assert webhook.checked_url(f" {url} ") == url
+    assert webhook.checked_url(f" {url} ", Destinations(("127.0.0.0/8", "::1", "gate"))) == url
 
 
 @pytest.mark.parametrize("secret", ["", " ", "whsec_", "whsec_!!!!", None])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -13,6 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from messaging.clock import clock
 from messaging.errors import InvalidArgumentError
 from messaging.outcome import Action, Outcome
 from workers.providers.apns_codes import CODES, classify
@@ -50,7 +50,7 @@ class ApnsAdapter:
     """One team's key and one app, connected. Satisfies `base.Adapter`."""
 
     def __init__(
-        self, account: Account, context: Context, client: Http2Client, *, now: Callable[[], float] = time.time
+        self, account: Account, context: Context, client: Http2Client, *, now: Callable[[], float] = clock.now_s
     ) -> None:
         """Use `client`, whose connections must carry this account's key only (UnrelatedKeyIdInToken)."""
         self._client = client

@@ -101,6 +101,7 @@ def classify(status: int, body: bytes) -> Outcome:
         retry_after_s=TOKEN_UPDATES_PAUSE_S if action is Action.RETRY_AFTER else None,
         dead_since=_time(answer.get("timestamp")) if action is Action.DISABLE_TARGET else None,
         outage=not 400 <= status < 500,  # noqa: PLR2004 - HTTP
+        throttled=status == 429 and action is Action.RETRY,  # noqa: PLR2004 - HTTP
     )
 
 

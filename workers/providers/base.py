@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from messaging.channel import Role
+from workers.providers.destinations import Destinations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -101,6 +102,8 @@ class Context:
     """Replaced base addresses by name, lower case: a kind, or kind_part such as ``fcm_token``."""
     ca_file: Path | None = None
     """Extra certificate authority to trust, for a test server."""
+    destinations: Destinations = field(default_factory=Destinations)
+    """Where addresses may lead that a project's key or a message names."""
     connections: int = 1
     concurrency: int = 1
     receipts_url: str | None = None

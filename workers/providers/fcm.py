@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
+from messaging.clock import clock
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.fcm_codes import CODES, classify, classify_token_endpoint
@@ -33,6 +34,7 @@ def open_adapter(account: Account, context: Context) -> FcmAdapter:
         account.credentials.get("serviceAccountJSON"),
         token_endpoint=context.endpoints.get("fcm_token"),
         ca_file=context.ca_file,
+        destinations=context.destinations,
     )
     tls = client_context(context.ca_file)
     origin = context.endpoints.get("fcm") or PRODUCTION
@@ -48,7 +50,7 @@ class FcmAdapter:
         context: Context,
         client: Http2Client,
         *,
-        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        now: Callable[[], dt.datetime] = clock.now,
     ) -> None:
         self._client = client
         self._now = now
@@ -58,7 +60,7 @@ class FcmAdapter:
 
     def prepare(self, outgoing: Outgoing) -> PreparedFcm:
         """Render once what all recipients share; raises `ContentError`."""
-        return render(outgoing, now=self._now())
+        return render(outgoing)
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One outcome per recipient, in order; each is a request of its own."""
@@ -75,7 +77,7 @@ class FcmAdapter:
         A good account is told that the registration token is invalid.
         """
         nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=uuid.uuid4())
-        outcome = await self._send_one(PreparedFcm(_DRY_RUN, b"}}"), nobody)
+        outcome = await self._send_one(PreparedFcm(_DRY_RUN, expires_at=self._now()), nobody)
         if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET, Action.REJECT_MESSAGE}:
             return Outcome(Action.ACCEPTED, reason=f"Google takes the service account for {self._project_id}.")
         return outcome
@@ -85,7 +87,7 @@ class FcmAdapter:
         await self._client.aclose()
 
     async def _send_one(self, prepared: PreparedFcm, recipient: Recipient) -> Outcome:
-        body = prepared.body(recipient.address)
+        body = prepared.body(recipient.address, self._now())
         reconnected = renewed = False
         try:
             token = await self._token.current()

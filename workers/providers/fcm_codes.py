@@ -6,11 +6,11 @@ https://firebase.google.com/docs/cloud-messaging/error-codes
 
 from __future__ import annotations
 
-import datetime as dt
 import email.utils
 import json
 from collections.abc import Mapping
 
+from messaging.clock import clock
 from messaging.outcome import Action, Outcome
 
 CODES: Mapping[str, tuple[Action, str]] = {
@@ -115,7 +115,7 @@ def parse_retry_after(value: str | None) -> float | None:
         until = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
+    return max(0.0, (until - clock.now()).total_seconds())
 
 
 def _code(status: int, error: Mapping[str, object]) -> str:

@@ -9,23 +9,31 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from firebase_admin import credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
+from messaging.clock import clock
 from messaging.errors import InvalidArgumentError
 from workers.providers.base import Minted
+from workers.providers.destinations import Destinations
 from workers.providers.fcm_codes import classify_token_endpoint
 from workers.providers.shared_token import NoTokenError
 
 EARLY_S = 300
 """A token is given up this long before Google does, so that none expires on the way."""
 _TIMEOUT_S = 20.0
+_GOOGLE = re.compile(r"(?:[a-z0-9-]+\.)*googleapis\.com|accounts\.google\.com")
+_ASSERTED_S = 3600
+"""The longest an assertion may be valid:
+https://developers.google.com/identity/protocols/oauth2/service-account#jwt-auth"""
 
 
 class NoAccessTokenError(NoTokenError):
@@ -35,14 +43,24 @@ class NoAccessTokenError(NoTokenError):
 class ServiceAccount:
     """A service account file, ready to fetch access tokens."""
 
-    def __init__(self, given: object, *, token_endpoint: str | None, ca_file: Path | None) -> None:
+    def __init__(
+        self,
+        given: object,
+        *,
+        token_endpoint: str | None,
+        ca_file: Path | None,
+        destinations: Destinations | None = None,
+    ) -> None:
         """Read `given` (the file's JSON as text or a mapping).
 
-        Raises `InvalidArgumentError` when it is not a service account's.
+        Raises `InvalidArgumentError` when it is not a service account's, or has its tokens minted elsewhere than at
+        Google, `token_endpoint`, or a host that `destinations` names.
         """
         info = _info(given)
         if token_endpoint is not None:
             info["token_uri"] = token_endpoint
+        elif "token_uri" in info:
+            _require_google(str(info["token_uri"]), destinations or Destinations())
         try:
             self._credential = credentials.Certificate(info).get_credential()
         except ValueError as error:
@@ -72,17 +90,37 @@ class ServiceAccount:
             if self._ca_file is not None:
                 session.verify = str(self._ca_file)
             transport = Request(session)
+            # google-auth dates the assertion by this machine's clock; Google refuses one dated wrongly
+            at_s = int(clock.now_s())
+            credential = self._credential.with_claims({"iat": at_s, "exp": at_s + _ASSERTED_S})
             try:
-                self._credential.refresh(watched)
+                credential.refresh(watched)
             except GoogleAuthError as error:
                 headers = seen.get("headers") or {}
                 outcome = classify_token_endpoint(
                     seen.get("status"), _oauth_code(seen.get("data")), retry_after=headers.get("retry-after")
                 )
                 raise NoAccessTokenError(outcome) from error
-        expiry = self._credential.expiry.replace(tzinfo=dt.UTC)
+        # the expiry is by this machine's clock too: taken against the same clock, the lifetime is right
+        expiry = credential.expiry.replace(tzinfo=dt.UTC)
         lifetime_s = (expiry - dt.datetime.now(dt.UTC)).total_seconds() - EARLY_S
-        return Minted(str(self._credential.token), max(0.0, lifetime_s))
+        return Minted(str(credential.token), max(0.0, lifetime_s))
+
+
+def _require_google(token_uri: str, destinations: Destinations) -> None:
+    """The file is given by whoever holds a key of the project, and names an address that we call."""
+    try:
+        place = urlsplit(token_uri)
+        host = place.hostname or ""
+        ours = place.scheme == "https" and place.port in {None, 443} and _GOOGLE.fullmatch(host)
+    except ValueError:
+        host, ours = "", None
+    if not (ours or (host and destinations.names(host))):
+        raise InvalidArgumentError(
+            "serviceAccountJSON",
+            "token_uri is not Google's; paste the file as Firebase made it, or allow its host"
+            " with MESSAGING_PRIVATE_DESTINATIONS",
+        )
 
 
 def _info(given: object) -> dict[str, Any]:

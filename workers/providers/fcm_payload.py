@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import secrets
 
 from firebase_admin import messaging as fcm
 
@@ -18,44 +19,49 @@ PAYLOAD_LIMIT_BYTES = 4096
 LONGEST_TTL = dt.timedelta(weeks=4)
 APNS_COLLAPSE_ID_LIMIT_BYTES = 64
 
+_LEFT = f"<{secrets.token_hex(16)}>"
+"""Stands where the seconds left are written: nobody's text holds it."""
+
 _RESERVED = ("google.", "gcm.notification.")
 _RESERVED_WORDS = frozenset({"from", "message_type"})
 
 
 class PreparedFcm:
-    """One message, rendered; remembers whether FCM has ever accepted it."""
+    """One message, rendered but for what each request has of its own; remembers whether FCM has ever accepted it."""
 
-    __slots__ = ("accepted", "head", "tail")
+    __slots__ = ("_parts", "_rendered", "accepted", "expires_at")
 
-    def __init__(self, head: bytes, tail: bytes) -> None:
-        self.head = head
-        """The body up to the token."""
-        self.tail = tail
+    def __init__(self, *parts: bytes, expires_at: dt.datetime) -> None:
+        self._parts = parts
+        """The body up to the token, split where the seconds left are written."""
+        self._rendered = (-1, b"")
+        self.expires_at = expires_at
         self.accepted = False
         """Whether this payload was accepted for some token, so that INVALID_ARGUMENT can only mean the token."""
 
-    def body(self, token: str) -> bytes:
-        """The request body for one registration token."""
-        return self.head + json.dumps(token).encode() + self.tail
+    def body(self, token: str, now: dt.datetime) -> bytes:
+        """The request body for one registration token, sent now: what is left of the time to live goes with it."""
+        left_s = int(min(max(self.expires_at - now, dt.timedelta(0)), LONGEST_TTL).total_seconds())
+        if self._rendered[0] != left_s:
+            self._rendered = left_s, str(left_s).encode().join(self._parts)
+        return self._rendered[1] + json.dumps(token).encode() + b"}}"
 
 
-def render(outgoing: Outgoing, *, now: dt.datetime) -> PreparedFcm:
+def render(outgoing: Outgoing) -> PreparedFcm:
     """The request all recipients share; raises `ContentError` for what FCM would refuse."""
     push = outgoing.content
     if not isinstance(push, Push):
         msg = f"FCM sends push messages only, not {push.channel}."
         raise ContentError(msg)
     _check_data(push)
-    ttl = min(max(outgoing.expires_at - now, dt.timedelta(0)), LONGEST_TTL)
-    ttl = dt.timedelta(seconds=int(ttl.total_seconds()))
     # A message needs one addressee to be encoded; the token takes the place of this one.
     message = fcm.Message(
         topic="to-be-replaced",
         data=dict(push.data) or None,
         notification=fcm.Notification(title=push.title, body=push.body, image=push.image) if _shown(push) else None,
-        android=_android(push, ttl),
+        android=_android(push),
         apns=_apns(push, outgoing.expires_at),
-        webpush=fcm.WebpushConfig(headers={"TTL": str(int(ttl.total_seconds())), "Urgency": _urgency(push)}),
+        webpush=fcm.WebpushConfig(headers={"TTL": _LEFT, "Urgency": _urgency(push)}),
     )
     try:
         encoded = json.loads(str(message))
@@ -67,7 +73,9 @@ def render(outgoing: Outgoing, *, now: dt.datetime) -> PreparedFcm:
     if size > PAYLOAD_LIMIT_BYTES:
         msg = f"Notification and data have {size} bytes; FCM takes {PAYLOAD_LIMIT_BYTES}. Shorten the body or the data."
         raise ContentError(msg, "payload too large")
-    return PreparedFcm(b'{"message":' + _compact(encoded)[:-1] + b',"token":', b"}}")
+    encoded["android"]["ttl"] = f"{_LEFT}s"
+    body = b'{"message":' + _compact(encoded)[:-1] + b',"token":'
+    return PreparedFcm(*body.split(_LEFT.encode()), expires_at=outgoing.expires_at)
 
 
 def _shown(push: Push) -> bool:
@@ -81,7 +89,7 @@ def _check_data(push: Push) -> None:
             raise ContentError(msg, "INVALID_ARGUMENT")
 
 
-def _android(push: Push, ttl: dt.timedelta) -> fcm.AndroidConfig:
+def _android(push: Push) -> fcm.AndroidConfig:
     notification = None
     if _shown(push):  # else there is nothing to present, and the app gets the data alone
         notification = fcm.AndroidNotification(
@@ -94,7 +102,7 @@ def _android(push: Push, ttl: dt.timedelta) -> fcm.AndroidConfig:
             image=push.image,
             notification_count=push.badge,
         )
-    return fcm.AndroidConfig(collapse_key=push.collapse_id, priority=push.priority, ttl=ttl, notification=notification)
+    return fcm.AndroidConfig(collapse_key=push.collapse_id, priority=push.priority, notification=notification)
 
 
 def _apns(push: Push, expires_at: dt.datetime) -> fcm.APNSConfig:

@@ -11,6 +11,8 @@ import httpx
 from messaging.catalog import kind_of
 from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
+from workers.providers.destinations import CODE, DestinationRefusedError
+from workers.providers.pinned import pinned_transport
 from workers.providers.spread import Spread
 from workers.providers.tls import client_context
 
@@ -41,19 +43,25 @@ def open_client(
 ) -> httpx.AsyncClient:
     """A client at the account's base address, with as many connections as it may have calls in flight.
 
-    `base_url` replaces the kind's own address, for accounts that have one of theirs; a replaced endpoint of the
-    settings goes before both. `auth` are user and password (HTTP Basic). `many_servers` is for whom an address leads to
+    `base_url` replaces the kind's own address, for accounts that have one of theirs: it may lead where
+    `context.destinations` permits. A replaced endpoint of the settings goes before both, and may lead anywhere. No
+    redirect is followed. `auth` are user and password (HTTP Basic). `many_servers` is for whom an address leads to
     another server each: their connections are in one pool. Raises `SettingsError` when the extra authority can't be
     read.
     """
     connections = max(context.connections, context.concurrency)
-    address = context.endpoints.get(account.kind) or base_url or kind_of(account.kind).endpoint
-    verify, proxy = client_context(context.ca_file), _proxy_for(address)
+    replaced = context.endpoints.get(account.kind)
+    address = replaced or base_url or kind_of(account.kind).endpoint
+    verify, proxy = client_context(context.ca_file), proxy_for(address)
+    # an address of the operator's or of the catalogue is not asked about; a proxy resolves names itself, and decides
+    pinned = not replaced and proxy is None and (base_url is not None or many_servers)
 
     def transport(size: int) -> httpx.AsyncHTTPTransport:
         # Kept for 5 s idle (the default): a message sent into a connection the other side has closed is unknown,
         # and an unknown text message is not sent again.
         limits = httpx.Limits(max_connections=size, max_keepalive_connections=size)
+        if pinned:
+            return pinned_transport(context.destinations, verify=verify, limits=limits)
         return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
 
     return httpx.AsyncClient(
@@ -65,7 +73,7 @@ def open_client(
     )
 
 
-def _proxy_for(address: str) -> str | None:
+def proxy_for(address: str) -> str | None:
     """The proxy that the environment (`HTTPS_PROXY`, `NO_PROXY`, …) names for the address, if any."""
     place = urlsplit(address)
     if place.hostname and (place.hostname in _LOOPBACK or proxy_bypass(place.hostname)):
@@ -80,6 +88,8 @@ def lost(error: httpx.HTTPError, provider: str) -> Outcome:
     Not sent if it never left, else unknown.
     """
     name = type(error).__name__
+    if isinstance(error, DestinationRefusedError):
+        return refused(error)
     if isinstance(error, _NOT_SENT_ERRORS):
         return Outcome(Action.RETRY, code=name, reason=f"not sent: no connection to {provider}", outage=True)
     if isinstance(error, httpx.UnsupportedProtocol):
@@ -87,6 +97,12 @@ def lost(error: httpx.HTTPError, provider: str) -> Outcome:
     return Outcome(
         Action.AMBIGUOUS_RETRY, code=name, reason="the request left and no readable answer came back", outage=True
     )
+
+
+def refused(error: DestinationRefusedError) -> Outcome:
+    """The outcome where the account's own address may not be connected to."""
+    reason = f"not sent: {error}: correct the address, or allow it with MESSAGING_PRIVATE_DESTINATIONS"
+    return Outcome(Action.STOP_PROVIDER, code=CODE, reason=reason)
 
 
 def required_text(values: Mapping[str, object], name: str, title: str) -> str:

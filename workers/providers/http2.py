@@ -241,11 +241,25 @@ class Http2Client:
     # opening connections
 
     def _connect_missing(self) -> None:
-        self._open = [c for c in self._open if not (c.draining or c.closed)]
+        for spent in [c for c in self._open if c.draining or c.closed]:
+            self._leave(spent)
         for _ in range(self._wanted - len(self._open) - len(self._connecting)):
             task = asyncio.get_running_loop().create_task(self._connect())
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            task.add_done_callback(self._connect_ended)
+
+    def _connect_ended(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if self._waiting and not self._closing:
+            self._connect_missing()
+
+    def _leave(self, connection: Connection) -> None:
+        """Give nothing more to a connection; one that was opened but of no use is not replaced at once."""
+        self._open.remove(connection)
+        if connection.answered:
+            self._failures = 0
+        else:
+            self._back_off()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -264,6 +278,8 @@ class Http2Client:
                 )
                 self._all.add(connection)
                 await connection.ready
+                if connection.draining or connection.closed:  # it came with the SETTINGS
+                    raise ConnectionError(connection.why)
         except (OSError, TimeoutError) as error:
             if connection is not None:
                 connection.abort("no SETTINGS came")
@@ -291,17 +307,13 @@ class Http2Client:
     def _back_off(self) -> None:
         self._failures += 1
         longest_s = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2 ** min(self._failures, 10))
-        pause_s = random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter, not a secret
+        pause_s = random.uniform(0.5, 1.0) * longest_s  # noqa: S311  # nosec B311  jitter, not a secret
         self._next_attempt_at = asyncio.get_running_loop().time() + pause_s
 
     def _closed(self, connection: Connection) -> None:
         self._all.discard(connection)
         if connection in self._open:
-            self._open.remove(connection)
-            if connection.answered:
-                self._failures = 0
-            else:  # opened, but of no use: do not open the next one at once
-                self._back_off()
+            self._leave(connection)
         self._idle.set()
         if self._waiting:
             self._connect_missing()

@@ -21,6 +21,8 @@ class Call:
     stream_id: int = 0
     sent: int = 0
     """Bytes of the body handed to the transport."""
+    begun: bool = False
+    """Whether anything of an answer came: then the server has looked at it."""
     status: int = 0
     response: tuple[tuple[bytes, bytes], ...] = ()
     chunks: list[bytes] = field(default_factory=list)

@@ -8,6 +8,7 @@ server that lowers it in mid-flight (APNs does) only makes later requests wait.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
+    InformationalResponseReceived,
     RemoteSettingsChanged,
     ResponseReceived,
     StreamEnded,
@@ -45,6 +47,9 @@ _RECEIVE_WINDOW = 1 << 20
 _FLUSH_RECEIVED = _RECEIVE_WINDOW // 4
 _ACKNOWLEDGE_STREAM = 16_384
 _SWEEP = 64
+_REPLIES_AT_MOST = 1 << 20
+"""Bytes of answers to PINGs and SETTINGS that wait for a server which does not read them."""
+_STATUSES = range(200, 600)
 
 _serial = itertools.count(1)
 
@@ -92,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._next_stream_id = 1
         self._limit = 0
         self._paused = False
+        self._replies = 0
         self._flushing = False
         self._received = 0
         self._heard_at = self._loop.time()
@@ -121,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._h2.decoder = HeaderDecoder()
         self._h2.decoder.max_header_list_size = H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            InformationalResponseReceived: self._progress_received,
             ResponseReceived: self._headers_received,
             DataReceived: self._data_received,
             StreamEnded: self._stream_ended,
@@ -161,16 +168,26 @@ class Connection(asyncio.Protocol):
             return
         self._blocked.pop(call.stream_id, None)
         if not self.closed:
-            self._h2.reset_stream(call.stream_id, ErrorCodes.CANCEL)
+            self._reset(call.stream_id)
             self._flush_soon()
             # Not at once: requests that time out in the same turn must not take each other's place and leave.
             self._loop.call_soon(self._on_capacity)
             self._close_if_drained()
 
+    def _reset(self, stream_id: int) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            with contextlib.suppress(ProtocolError):  # it ended in the same read, and its event is still to come
+                self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+
     def drain(self) -> None:
         """Open no more streams; close when the last answer is in."""
         self.draining = True
         self._close_if_drained()
+
+    @property
+    def why(self) -> str:
+        """What ended it, or is about to."""
+        return self._why
 
     def abort(self, why: str) -> None:
         """Close at once; what is in flight ends as not sent or unknown."""
@@ -196,6 +213,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand the answers in `data` to those who wait for them."""
+        if self._transport is None or self._transport.is_closing():
+            return  # nobody waits any more
         self._heard_at = self._loop.time()
         try:
             for piece in self._splitter.feed(data):
@@ -222,6 +241,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport takes more."""
         self._paused = False
+        self._replies = 0
+        self._send_blocked()
         self._flush_soon()
         self._on_capacity()
 
@@ -243,14 +264,20 @@ class Connection(asyncio.Protocol):
 
     # what the server says
 
+    def _progress_received(self, event: InformationalResponseReceived) -> None:
+        call = self.calls.get(event.stream_id)
+        if call is not None:
+            call.begun = True
+
     def _headers_received(self, event: ResponseReceived) -> None:
         call = self.calls.get(event.stream_id)
         if call is None:
             return
+        call.begun = True
         headers = []
         for name, value in event.headers or ():
             if name == b":status":
-                call.status = int(value)
+                call.status = int(value) if len(value) == 3 and value.isdigit() else 0  # noqa: PLR2004  RFC 9110, 15
             else:
                 headers.append((name, value))
         call.response = tuple(headers)
@@ -264,7 +291,9 @@ class Connection(asyncio.Protocol):
         call = self.calls.get(event.stream_id)
         if call is None:
             return
-        call.chunks.append(event.data)
+        call.begun = True
+        if event.data:
+            call.chunks.append(event.data)
         call.size += length
         if call.size > LARGEST_RESPONSE_BYTES:
             self.abandon(call)
@@ -272,7 +301,8 @@ class Connection(asyncio.Protocol):
             return
         call.unacknowledged += length
         if call.unacknowledged >= _ACKNOWLEDGE_STREAM and event.stream_ended is None:
-            self._h2.increment_flow_control_window(call.unacknowledged, event.stream_id)
+            with contextlib.suppress(ProtocolError):  # the stream ended in the same read
+                self._h2.increment_flow_control_window(call.unacknowledged, event.stream_id)
             call.unacknowledged = 0
 
     def _stream_ended(self, event: StreamEnded) -> None:
@@ -280,7 +310,10 @@ class Connection(asyncio.Protocol):
         if call is None:
             return
         if self._blocked.pop(event.stream_id, None):  # answered before it had the whole request
-            self._h2.reset_stream(event.stream_id, ErrorCodes.CANCEL)
+            self._reset(event.stream_id)
+        if call.status not in _STATUSES:
+            call.fail(UnknownOutcomeError("The answer has no status that HTTP knows."))
+            return
         self.answered = True
         if not call.future.done():
             call.future.set_result(Response(call.status, call.response, b"".join(call.chunks), self.serial))
@@ -292,7 +325,7 @@ class Connection(asyncio.Protocol):
         self._blocked.pop(event.stream_id, None)
         code = event.error_code
         name = error_name(int(code or 0))
-        if code == ErrorCodes.REFUSED_STREAM:
+        if code == ErrorCodes.REFUSED_STREAM and not call.begun:
             reason = "The server refused the stream (REFUSED_STREAM)."
             call.fail(NotSentError(reason, cause=NotSentCause.REFUSED_STREAM))
         else:
@@ -309,21 +342,37 @@ class Connection(asyncio.Protocol):
             self._send_blocked()
 
     def _went_away(self, goaway: GoAway) -> None:
-        """Split what is in flight: above the last stream nothing was processed, the rest is still awaited."""
+        """Split what is in flight: above the last stream nothing was processed, the rest is still awaited.
+
+        A stream whose answer had begun was processed, whatever the frame says.
+        """
+        if goaway.fault:
+            raise ProtocolError(goaway.fault)
         self.draining = True
         notice = goaway.notice
         self._why = f"the server closed the connection ({notice})"
         self._fail_ready(self._why)
         for stream_id in [s for s in self.calls if s > goaway.last_stream_id]:
             self._blocked.pop(stream_id, None)
+            call = self.calls.pop(stream_id)
+            if call.begun:
+                call.fail(
+                    UnknownOutcomeError(f"The server closed the connection in the middle of its answer ({notice}).")
+                )
+                continue
             reason = f"The server closed the connection before it looked at the request ({notice})."
-            self.calls.pop(stream_id).fail(NotSentError(reason, cause=NotSentCause.GOAWAY))
+            call.fail(NotSentError(reason, cause=NotSentCause.GOAWAY))
 
     # sending
 
     def _send_blocked(self) -> None:
         for call in list(self._blocked.values()):
-            self._send_body(call)
+            if self._paused:
+                return
+            try:
+                self._send_body(call)
+            except ProtocolError:  # the stream ended in the same read, and its event is still to come
+                self._blocked.pop(call.stream_id, None)
             if self._h2.outbound_flow_control_window <= 0:
                 return
 
@@ -354,11 +403,17 @@ class Connection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data:
             self._transport.write(data)
+            if self._paused:
+                self._replies += len(data)
+                if self._replies > _REPLIES_AT_MOST:
+                    self.abort("the server wants answers to its PINGs or SETTINGS and does not read them")
 
     # the end
 
     def _watch(self) -> None:
         """Ping after a silence, and give the connection up when nothing at all follows."""
+        if self._transport is None or self._transport.is_closing():
+            return
         now = self._loop.time()
         if self._heard_at <= self._pinged_at:
             left_s = self._pinged_at + self._ping_timeout_s - now
@@ -378,6 +433,7 @@ class Connection(asyncio.Protocol):
     def _fail_ready(self, why: str) -> None:
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(why))
+            self.ready.exception()  # nobody may be waiting: that is no error of ours
 
     def _close_if_drained(self) -> None:
         if self.draining and not self.calls and self._transport is not None and not self._transport.is_closing():

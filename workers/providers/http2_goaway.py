@@ -14,6 +14,8 @@ from h2.errors import ErrorCodes
 
 _HEADER = 9
 _GOAWAY = 7
+_FIELDS = 8
+_STREAM_ID = 0x7FFFFFFF
 _LARGEST = _HEADER + 16_384  # a larger frame is an error, which h2 raises
 
 
@@ -24,6 +26,8 @@ class GoAway:
     last_stream_id: int
     error_code: int
     debug: bytes
+    fault: str = ""
+    """Why it is none, where it is malformed: nothing it says is believed."""
 
     @property
     def notice(self) -> str:
@@ -72,7 +76,8 @@ class GoAwaySplitter:
                     self._partial = data[at:]
                     self._skip = 0
                     return out
-                out.append(_parse(data[at + _HEADER : end]))
+                stream_id = int.from_bytes(data[at + 5 : at + _HEADER], "big") & _STREAM_ID
+                out.append(_parse(data[at + _HEADER : end], stream_id))
                 start = end
             at = end
         if at >= size:  # the last frame goes on in the next piece, or ended exactly here
@@ -87,9 +92,16 @@ class GoAwaySplitter:
         return out
 
 
-def _parse(payload: bytes) -> GoAway:
+def _parse(payload: bytes, stream_id: int) -> GoAway:
+    """The frame; on a stream, or shorter than its fields, it is an error of the connection (RFC 9113, 6.8 and 4.2)."""
+    fault = ""
+    if stream_id:
+        fault = f"GOAWAY on stream {stream_id}"
+    elif len(payload) < _FIELDS:
+        fault = f"GOAWAY of {len(payload)} bytes"
     return GoAway(
-        last_stream_id=int.from_bytes(payload[:4], "big") & 0x7FFFFFFF,
+        fault=fault,
+        last_stream_id=int.from_bytes(payload[:4], "big") & _STREAM_ID,
         error_code=int.from_bytes(payload[4:8], "big"),
         debug=payload[8:],
     )

@@ -25,6 +25,8 @@ NEVER_INDEXED = frozenset({"authorization", "apns-id", "apns-expiration", "apns-
 _PATH = b"\x14"  # never indexed (RFC 7541 section 6.2.3), name 4 of the static table
 _NEVER_NEW_NAME = b"\x10"
 _SIZE_UPDATE = 0x20
+_KEPT_LENGTH = 1024
+"""A longer block is not one that comes again and again; the server decides how many there are."""
 _KEPT = 512  # literals and fields kept; more distinct ones than that are not constant headers
 
 
@@ -109,7 +111,7 @@ class HeaderDecoder(Decoder):
         newest = table.dynamic_entries[0] if table.dynamic_entries else None
         if newest is not before[1] or table.maxsize != before[0]:
             self._kept.clear()
-        elif raw and data and data[0] & 0xE0 != _SIZE_UPDATE and len(self._kept) < _KEPT:
+        elif raw and data and len(data) <= _KEPT_LENGTH and data[0] & 0xE0 != _SIZE_UPDATE and len(self._kept) < _KEPT:
             self._kept[bytes(data)] = headers
         return headers
 

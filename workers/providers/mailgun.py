@@ -18,12 +18,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
 
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
@@ -97,7 +98,7 @@ class MailgunAdapter(Http1Adapter[Prepared]):
         sender: Sender,
         client: httpx.AsyncClient,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         super().__init__(client)
         self._domain = domain

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,6 +20,7 @@ from html.parser import HTMLParser
 import idna
 
 from messaging.channel import Role
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Email
 from workers.providers.base import Outgoing, Recipient
@@ -251,7 +252,7 @@ def text_of_html(markup: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def date_source(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Callable[[], str]:
+def date_source(now: Callable[[], datetime] = clock.now) -> Callable[[], str]:
     """A function that gives the current Date value, formatted once a second."""
     cached: tuple[datetime, str] | None = None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import cast
 import httpx
 from sendgrid.helpers import mail
 
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
@@ -97,7 +97,7 @@ class SendgridAdapter(Http1Adapter[Prepared]):
 
     title = _TITLE
 
-    def __init__(self, sender: Sender, client: httpx.AsyncClient, *, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, sender: Sender, client: httpx.AsyncClient, *, now_s: Callable[[], float] = clock.now_s) -> None:
         super().__init__(client)
         self._sender = sender
         self._now_s = now_s

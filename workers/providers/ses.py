@@ -17,10 +17,11 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import httpx
 
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers import ses_bulk
@@ -82,7 +83,7 @@ class SesAdapter(Http1Adapter[Prepared]):
         client: httpx.AsyncClient,
         *,
         configuration_set: str = "",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         super().__init__(client)
         self._sender = sender

@@ -6,12 +6,13 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from messaging.clock import clock
 from messaging.errors import ContentError
 from messaging.message import Sms
 from messaging.outcome import Action, Outcome
@@ -38,7 +39,7 @@ class SmsAdapter(Http1Adapter[Message], Generic[Settings, Message]):
         settings: Settings,
         client: httpx.AsyncClient,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         super().__init__(client)
         self._settings = settings

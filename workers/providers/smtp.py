@@ -8,19 +8,22 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import aiosmtplib
 
+from messaging.clock import clock
 from messaging.errors import ContentError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.destinations import ANYWHERE, DestinationRefusedError, Destinations
 from workers.providers.dkim import Signing
+from workers.providers.http1 import refused
 from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.mime import Mailbox, Template, date_source, mailbox, render
+from workers.providers.pinned import mail_socket
 from workers.providers.smtp_pool import Pool
 from workers.providers.smtp_replies import Stage, classify, lost, scrub
 from workers.providers.smtp_settings import Host, Security, SmtpSettings, settings_of
@@ -169,10 +172,12 @@ class SmtpAdapter:
         tls: ssl.SSLContext,
         *,
         connections: int,
-        now_s: Callable[[], float] = time.time,
+        destinations: Destinations = ANYWHERE,
+        now_s: Callable[[], float] = clock.now_s,
     ) -> None:
         self._settings = settings
         self._tls = tls
+        self._destinations = destinations
         self._now_s = now_s
         self._date = date_source()
         self._in_flight = InFlight()
@@ -258,17 +263,23 @@ class SmtpAdapter:
         failure: SessionError | None = None
         for host in self._settings.hosts:
             try:
-                return await open_session(self._settings, host, self._tls)
+                return await open_session(self._settings, host, self._tls, self._destinations)
             except SessionError as error:
                 failure = error
         raise failure or SessionError(Outcome(Action.STOP_PROVIDER, "no_host", "the provider has no host: set one"))
 
 
-async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext) -> Session:
+async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext, destinations: Destinations) -> Session:
     """Connect, greet, encrypt and authenticate; raises `SessionError`."""
+    try:
+        connected = await mail_socket(destinations, host.name, host.port, timeout_s=settings.timeouts.connect_s)
+    except DestinationRefusedError as error:
+        raise SessionError(refused(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that can't be encoded
+        raise SessionError(_failure(Stage.CONNECT, error)) from error
     client = aiosmtplib.SMTP(
-        hostname=host.name,
-        port=host.port,
+        hostname=host.name,  # whose certificate is asked for
+        sock=connected,
         timeout=settings.timeouts.connect_s,
         use_tls=host.security is Security.IMPLICIT,
         start_tls=False,
@@ -358,5 +369,9 @@ def _final(reply: aiosmtplib.SMTPResponse) -> tuple[Outcome, bool]:
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an SMTP account; raises `SettingsError` naming what is missing."""
     settings = settings_of(account, context.endpoints)
-    connections = max(1, context.connections, context.concurrency)
-    return SmtpAdapter(settings, client_context(context.ca_file), connections=connections)
+    return SmtpAdapter(
+        settings,
+        client_context(context.ca_file),
+        connections=max(1, context.connections, context.concurrency),
+        destinations=ANYWHERE if context.endpoints.get(account.kind) else context.destinations,
+    )

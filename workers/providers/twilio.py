@@ -173,6 +173,7 @@ def classify(status: int, body: bytes, headers: Mapping[str, str]) -> Outcome:
         retry_after_s=delay_s(action, headers),
         one_route=code in _ONE_ROUTE,
         outage=httpx.codes.is_server_error(status),
+        throttled=status == httpx.codes.TOO_MANY_REQUESTS and action is Action.RETRY,
     )
 
 

@@ -10,16 +10,18 @@ import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import httpx
 
 from messaging.catalog import kind_of
 from messaging.channel import Channel
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.destinations import Destinations
 from workers.providers.http1 import lost, open_client
 from workers.providers.http1_adapter import Http1Adapter
 from workers.providers.mime import Sender, sender_of
@@ -30,7 +32,6 @@ from workers.providers.webhook_signature import signed_headers, signing_key
 
 _TITLE = "the receiver"
 _TOO_LARGE = 413
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _BLANK = re.compile(r"\s")
 _NOT_REACHED = Outcome(Action.RETRY, "not sent", "not sent: the receiver failed on another part of the batch")
 
@@ -51,7 +52,7 @@ class WebhookAdapter(Http1Adapter[Prepared]):
         *,
         sender: Sender | None = None,
         receipts_url: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         super().__init__(client)
         self._url = url
@@ -127,7 +128,7 @@ class WebhookAdapter(Http1Adapter[Prepared]):
 def open_adapter(account: Account, context: Context) -> Adapter:
     """The adapter of an account; raises `SettingsError` naming what is missing or malformed."""
     channel = kind_of(account.kind).channel
-    url = checked_url(str(account.credentials.get("url") or ""))
+    url = checked_url(str(account.credentials.get("url") or ""), context.destinations)
     return WebhookAdapter(
         context.endpoints.get(account.kind) or url,
         signing_key(str(account.credentials.get("secret") or "")),
@@ -138,16 +139,22 @@ def open_adapter(account: Account, context: Context) -> Adapter:
     )
 
 
-def checked_url(url: str) -> str:
-    """The url; raises `SettingsError` unless it is https, or http on this machine, and without a password."""
+def checked_url(url: str, destinations: Destinations) -> str:
+    """The url; raises `SettingsError` unless it is https, or http where the operator allows, and without a password.
+
+    Where it leads is looked at when it is connected to.
+    """
     url = url.strip()
     try:
         parts, _ = urlsplit(url), httpx.URL(url)
         host, user = "" if _BLANK.search(url) else parts.hostname or "", parts.username
     except (ValueError, httpx.InvalidURL):
         raise SettingsError("The webhook's url is no address: set one such as https://example.org/messages.") from None
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
-        raise SettingsError("The webhook's url must begin https:// (http:// is for this machine only): correct it.")
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and destinations.names(host))):
+        raise SettingsError(
+            "The webhook's url must begin https:// (http:// is for hosts of MESSAGING_PRIVATE_DESTINATIONS only):"
+            " correct it."
+        )
     if user is not None:
         raise SettingsError("The webhook's url holds a user name: remove it, for requests are signed with the secret.")
     return url

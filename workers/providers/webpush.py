@@ -1,8 +1,9 @@
 """Push messages to browsers: Web Push (RFC 8030), each encrypted for its reader (RFC 8291), signed by VAPID (RFC 8292).
 
 A target's address is the browser's PushSubscription as JSON text. Every subscription names its own push service, so a
-stranger chooses whom we call: the endpoint must be https at a public name, at most a few kilobytes of an answer are
-read, and what a push service nobody knows answers has consequences for that one subscription only.
+stranger chooses whom we call: the endpoint must be https at a public name with a public address, at most a few
+kilobytes of an answer are read, and what a push service nobody knows answers has consequences for that one
+subscription only.
 
 ``MESSAGING_ENDPOINTS__WEBPUSH`` sends all requests to one base address, with the path of each endpoint; a token's
 audience is still the endpoint's own origin. Push services report nothing later: there are no receipts.
@@ -14,14 +15,16 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 import httpx
 
+from messaging.clock import clock
 from messaging.errors import ContentError, SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
+from workers.providers.destinations import Destinations
 from workers.providers.http1 import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, lost, open_client, required_text
 from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.webpush_codes import classify
@@ -52,11 +55,13 @@ class WebpushAdapter:
         client: httpx.AsyncClient,
         *,
         base: str = "",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        destinations: Destinations | None = None,
+        now: Callable[[], datetime] = clock.now,
     ) -> None:
         self._vapid = vapid
         self._client = client
         self._base = base.rstrip("/")
+        self._destinations = destinations or Destinations()
         self._now = now
         self._in_flight = InFlight()
 
@@ -85,7 +90,7 @@ class WebpushAdapter:
     async def _send_one(self, message: Prepared, address: str) -> Outcome:
         try:
             subscription = parse(address)
-            if not self._base:
+            if not (self._base or self._destinations.names(subscription.host)):
                 require_public(subscription)
         except ContentError as error:
             return Outcome(Action.DISABLE_TARGET, error.code, str(error))
@@ -134,7 +139,10 @@ def open_adapter(account: Account, context: Context) -> Adapter:
         raise SettingsError("subject must be mailto:you@example.org or an https: address, without blanks or <>.")
     vapid = Vapid(vapid_key(public, private), subject)
     return WebpushAdapter(
-        vapid, open_client(account, context, many_servers=True), base=context.endpoints.get(account.kind, "")
+        vapid,
+        open_client(account, context, many_servers=True),
+        base=context.endpoints.get(account.kind, ""),
+        destinations=context.destinations,
     )
 
 

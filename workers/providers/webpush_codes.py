@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
+from messaging.clock import clock
 from messaging.outcome import ACCEPTED, Action, Outcome
 
 CODES: Mapping[int, tuple[Action, str]] = {
@@ -46,9 +47,7 @@ REASONS: Mapping[str, tuple[Action, str]] = {
 _CREATED, _TAKEN = 201, 202
 
 
-def classify(
-    status: int, body: bytes, headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> Outcome:
+def classify(status: int, body: bytes, headers: Mapping[str, str], now: Callable[[], datetime] = clock.now) -> Outcome:
     """What an answer means for the subscription it is about.
 
     The id of an accepted message, its Location, is kept nowhere: whoever has it can delete the message.

@@ -6,7 +6,6 @@ Sources: RFC 8291 (encryption for Web Push), RFC 8188 (aes128gcm), RFC 8292 (VAP
 from __future__ import annotations
 
 import os
-import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from messaging.clock import clock
 from messaging.errors import SettingsError
 
 RECORD_BYTES = 4096
@@ -41,7 +41,7 @@ class Vapid:
     """The key pair browsers subscribed with, and the tokens signed with it: one per push service, for hours."""
 
     def __init__(
-        self, key: ec.EllipticCurvePrivateKey, subject: str, *, now_s: Callable[[], float] = time.time
+        self, key: ec.EllipticCurvePrivateKey, subject: str, *, now_s: Callable[[], float] = clock.now_s
     ) -> None:
         self._key = key
         self._subject = subject

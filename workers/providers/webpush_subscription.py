@@ -80,8 +80,8 @@ def parse(address: str) -> Subscription:
 def require_public(subscription: Subscription) -> None:
     """Raise `ContentError` with code ``endpoint_refused`` unless the endpoint is https at a public name.
 
-    A subscription comes from a stranger's browser, and would else make us call into our own network. A public name
-    that resolves to a private address is stopped by its certificate: the server there has none for that name.
+    A subscription comes from a stranger's browser, and would else make us call into our own network. What a public
+    name resolves to is looked at when it is connected to (`destinations.py`).
     """
     host = subscription.host
     public = _PUBLIC_NAME.fullmatch(host) and host.rpartition(".")[2] not in _PRIVATE_DOMAINS

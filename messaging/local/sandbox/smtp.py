@@ -16,7 +16,7 @@ from messaging.local.sandbox.mail import read_mail
 from messaging.local.sandbox.record import Outcome, Record
 
 MAX_MESSAGE_BYTES = 35 << 20
-REFUSED_PASSWORD = "wrong"  # noqa: S105  # the password that is always refused
+REFUSED_PASSWORD = "wrong"  # noqa: S105  # nosec B105  always refused
 """Any other user and password may log in, and nobody has to."""
 
 HOSTNAME = "sandbox.localhost"

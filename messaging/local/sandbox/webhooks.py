@@ -101,7 +101,7 @@ class Webhooks:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _number: itertools.count[int] = field(default_factory=itertools.count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _random: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  no secret
+    _random: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  # nosec B311  no secret
 
     def register(self, kind: str, url: str, key: str) -> None:
         """Receipts of the kind's accounts go to `url` from now on; raises `WebhookRefusedError`."""

@@ -15,6 +15,7 @@ import uvicorn
 from sqlalchemy import Engine
 
 from messaging.http.app import create_app
+from messaging.http.slow_clients import PatientProtocol
 from messaging.local.free_ports import free_ports
 from messaging.settings import Settings
 from messaging.store import api_keys, projects
@@ -108,7 +109,15 @@ def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator
         _, key = api_keys.create(connection, project, name="tests")
     (port,) = free_ports(1)
     server = uvicorn.Server(
-        uvicorn.Config(create_app(chosen), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        uvicorn.Config(
+            create_app(chosen),
+            host="127.0.0.1",
+            port=port,
+            log_level="warning",
+            access_log=False,
+            http=PatientProtocol,
+            ws="none",
+        )
     )
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

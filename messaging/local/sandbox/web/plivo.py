@@ -23,7 +23,7 @@ from messaging.local.sandbox.stand_in import StandIn
 from messaging.local.sandbox.webhooks import Post, events_for
 from messaging.sms_segments import Encoding, segments
 
-REFUSED_TOKEN = "refused-token"  # noqa: S105  opens nothing
+REFUSED_TOKEN = "refused-token"  # noqa: S105  # nosec B105  opens nothing
 """The auth token that is always wrong."""
 MAX_RECIPIENTS = 1000
 MAX_CHARACTERS = {Encoding.GSM_7: 1600, Encoding.UCS_2: 737}

@@ -23,7 +23,7 @@ from messaging.local.sandbox.stand_in import StandIn
 from messaging.local.sandbox.webhooks import events_for, json_post
 from messaging.sms_segments import segments
 
-REFUSED_SECRET = "refused-secret"  # noqa: S105  opens nothing
+REFUSED_SECRET = "refused-secret"  # noqa: S105  # nosec B105  opens nothing
 """The API secret that is always wrong."""
 MAX_TEXT = 3200
 MAX_REFERENCE = 100

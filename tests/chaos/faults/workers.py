@@ -1,0 +1,74 @@
+"""F1, F2: workers that die at every point of their work, and workers that are asked to leave."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.chaos.fault import Fault
+from tests.chaos.field import UNTOUCHED, Field
+from tests.chaos.oracle import Verdict
+
+KILL_POINTS = {
+    "before_claim": "before it claims",
+    "after_claim": "with rows claimed and nothing sent",
+    "request_left": "with requests at the provider",
+    "after_answer": "with answers in hand",
+    "before_commit": "before it commits what it was told",
+    "after_commit": "after it committed what it was told",
+}
+INTAKE_POINTS = ("intake_before_commit", "intake_after_commit")
+_ANSWER_MS = 150
+"""The stand-ins answer after this long, so that a request is still unanswered when its sender dies."""
+
+
+def killed_at(field: Field, *, point: str) -> Verdict:
+    """Some worker dies at this point, three times in one message."""
+    field.misbehave("apns", "fcm", "sendgrid", "twilio", delay_ms=_ANSWER_MS)
+    sent = field.send()
+    field.under_way(sent, 0.02)
+    died = sum(field.kill_at(point) for _ in range(3))
+    field.misbehave("apns", "fcm", "sendgrid", "twilio")
+    more = () if died else (f"no worker came by '{point}': nothing was tried",)
+    return field.judge(sent, more=more)
+
+
+def killed_at_random(field: Field) -> Verdict:
+    """Any worker, about one a second, until half of the recipients are reached."""
+    sent = field.send()
+    half, blows = len(sent.audience) // 2, 0
+    while field.settled(sent) < half and blows < 15:
+        field.kill(field.dice.choice(("push", "push-high", "email", "sms", "fanout", "intake")))
+        blows += 1
+    return field.judge(sent)
+
+
+def intake_killed(field: Field) -> Verdict:
+    """The intake dies with a producer's task in hand: before and after it has committed the message."""
+    for point in INTAKE_POINTS:
+        (field.controls / f"kill.{point}").touch()
+    sent = field.send()
+    died = [point for point in INTAKE_POINTS if field.gone(point)]
+    field.blow()
+    more = () if died else ("the intake was never killed: nothing was tried",)
+    return field.judge(sent, more=more, may_double=False)
+
+
+def rolling_restart(field: Field) -> Verdict:
+    """Every worker is asked to leave, one after the other, as in a deployment: nothing is in doubt."""
+    field.misbehave("apns", "fcm", "sendgrid", "twilio", delay_ms=20)
+    sent = field.send()
+    field.under_way(sent, 0.02)
+    for name in ("push", "email", "sms", "fanout", "intake", "push", "push-high", "email", "sms", "push"):
+        field.terminate(name)
+    return field.judge(sent, allowed=UNTOUCHED, may_double=False)
+
+
+FAULTS = (
+    *(
+        Fault(number=f"F1{letter}", title=f"worker killed {where}", run=partial(killed_at, point=point))
+        for letter, (point, where) in zip("abcdef", KILL_POINTS.items(), strict=True)
+    ),
+    Fault(number="F1g", title="workers killed at random", run=killed_at_random),
+    Fault(number="F1h", title="intake killed with a task in hand", run=intake_killed),
+    Fault(number="F2", title="ten workers asked to leave in turn", run=rolling_restart),
+)

@@ -1,0 +1,111 @@
+"""Builds that are broken on purpose, by name: each takes one promise away, and the judge must notice."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+Patches = Iterator[tuple[str, Callable[[ModuleType], None]]]
+
+
+def patches(name: str) -> Patches:
+    """What the build called `name` changes; nothing for the empty name. Raises `KeyError` for an unknown one."""
+    if name:
+        yield BREAKS[name]
+
+
+def _acks_early(module: ModuleType) -> None:
+    """A producer's task is acknowledged before it is committed."""
+    for task in (module.send_push, module.send_email, module.send_sms):
+        task.acks_late = False
+
+
+def _no_sweep(module: ModuleType) -> None:
+    """Nobody looks for what is due, stuck or lost."""
+    module.sweep = lambda *_: None  # type: ignore[attr-defined]
+
+
+def _takes_for_sent(module: ModuleType) -> None:
+    """What a dead worker left in flight is called accepted."""
+    module._IN_DOUBT = module.text(_accepting(str(module._IN_DOUBT)))  # type: ignore[attr-defined]
+
+
+def _accepting(statement: str) -> str:
+    start, end = statement.index("status = CASE"), statement.index("END,") + len("END,")
+    always = "status = CASE WHEN :hold OR :max_attempts > 0 THEN 3 ELSE 3 END,"
+    return statement[:start] + always + statement[end:]
+
+
+def _no_doubt(module: ModuleType) -> None:
+    """What a dead worker left in flight is sent again as if it had never left."""
+    module._IN_DOUBT = module.text(str(module._IN_DOUBT).replace("doubts = d.doubts + 1, ", ""))  # type: ignore[attr-defined]
+
+
+def _no_lease(module: ModuleType) -> None:
+    """A batch is anybody's, however many work on it, and whoever wakes late may write."""
+    lease = (
+        str(module._LEASE)
+        .replace("b.state = 0 AND b.due_at <= now()", "b.state < 2")
+        .replace("AND b.lease_until < now()", "")
+    )
+    hold = (
+        str(module._HOLD)
+        .replace("AND b.claim = :claim AND b.state = 1", "AND :claim > 0")
+        .replace("AND b.lease_until > now()", "")
+    )
+    module._LEASE, module._HOLD = module.text(lease), module.text(hold)  # type: ignore[attr-defined]
+
+
+def _new_id_each_time(module: ModuleType) -> None:
+    """A request that is sent again has another id."""
+    module.delivery_uuid = lambda *_: uuid4()  # type: ignore[attr-defined]
+
+
+def _throttling_counts(module: ModuleType) -> None:
+    """To be throttled costs an attempt."""
+    decide = module.decide
+
+    @functools.wraps(decide)
+    def counting(delivery: Any, outcome: Any, policy: Any, uniform: Any) -> Any:
+        verdict = decide(delivery, outcome, policy, uniform)
+        if verdict.refund and delivery.attempt >= policy.max_attempts:
+            return module.Verdict(delivery.target_id, module.DeliveryStatus.FAILED, error_code=outcome.code or None)
+        return dataclasses.replace(verdict, refund=0)
+
+    module.decide = counting  # type: ignore[attr-defined]
+
+
+def _deaf(module: ModuleType) -> None:
+    """Pause and cancel are not read while a batch is sent."""
+    hold = module.hold
+
+    @functools.wraps(hold)
+    def holding(*args: Any, **kwargs: Any) -> Any:
+        held = hold(*args, **kwargs)
+        return module.Held(module.MessageState.PROCESSING, False, held.is_down)
+
+    module.hold = holding  # type: ignore[attr-defined]
+
+
+def _early(module: ModuleType) -> None:
+    """The time of a scheduled message is read from a clock that is five minutes fast."""
+    module._START_DUE = module.text(  # type: ignore[attr-defined]
+        str(module._START_DUE).replace("scheduled_at <= now()", "scheduled_at <= now() + interval '5 minutes'")
+    )
+
+
+BREAKS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
+    "acks-early": ("workers.tasks", _acks_early),
+    "no-sweep": ("workers.sweep", _no_sweep),
+    "takes-for-sent": ("messaging.store.ledger", _takes_for_sent),
+    "no-doubt": ("messaging.store.ledger", _no_doubt),
+    "no-lease": ("messaging.store.batches", _no_lease),
+    "new-id-each-time": ("messaging.ids", _new_id_each_time),
+    "throttling-counts": ("workers.retry", _throttling_counts),
+    "deaf": ("messaging.store.batches", _deaf),
+    "early": ("messaging.store.expansion", _early),
+}

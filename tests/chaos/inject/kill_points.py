@@ -1,0 +1,128 @@
+"""Points of a worker's work at which it can be told to die, by their names."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+AFTER_SENDING_S = 0.05
+"""A request has left by then; its stand-in must answer later than that."""
+
+POINTS = (
+    "intake_before_commit",
+    "intake_after_commit",
+    "fanout_before_commit",
+    "fanout_after_commit",
+    "before_claim",
+    "after_claim",
+    "request_left",
+    "after_answer",
+    "before_commit",
+    "after_commit",
+)
+
+
+def reach(point: str) -> None:
+    """Die here, if somebody asked for it: the whole process group, as when a machine goes."""
+    try:
+        (Path(os.environ["CHAOS_DIR"]) / f"kill.{point}").unlink()
+    except FileNotFoundError:
+        return
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def patches() -> Iterator[tuple[str, Callable[[ModuleType], None]]]:
+    """Module names, and what is done to them."""
+    yield "workers.intake", _intake
+    yield "workers.fanout", _fanout
+    yield "workers.book", _book
+    yield "workers.pipeline", _pipeline
+
+
+def _intake(module: ModuleType) -> None:
+    _after(module, "_accept", "intake_before_commit")
+    _after(module, "take", "intake_after_commit")
+
+
+def _fanout(module: ModuleType) -> None:
+    _after(module, "_expand_page", "fanout_before_commit")
+    expand = module.expand
+
+    @functools.wraps(expand)
+    def wrapped(engine: Any, settings: Any, publisher: Any, *rest: Any, **more: Any) -> Any:
+        return expand(engine, settings, _Dying(publisher), *rest, **more)
+
+    module.expand = wrapped  # type: ignore[attr-defined]
+
+
+class _Dying:
+    """A publisher in front of which a fan-out may die."""
+
+    def __init__(self, publisher: Any) -> None:
+        self._publisher = publisher
+
+    def publish(self, hints: Any) -> Any:
+        reach("fanout_after_commit")
+        return self._publisher.publish(hints)
+
+    def room(self, queue: Any) -> Any:
+        return self._publisher.room(queue)
+
+
+def _book(module: ModuleType) -> None:
+    book: Any = module.DatabaseBook
+    claim, record, write = book.claim, book.record, book._write
+
+    @functools.wraps(claim)
+    async def claiming(self: Any, **how: Any) -> Any:
+        reach("before_claim")
+        window = await claim(self, **how)
+        if window is not None and window.claimed:
+            reach("after_claim")
+        return window
+
+    @functools.wraps(write)
+    def writing(self: Any, connection: Any, answered: Any) -> None:
+        write(self, connection, answered)
+        reach("before_commit")
+
+    @functools.wraps(record)
+    async def recording(self: Any, answered: Any) -> None:
+        await record(self, answered)
+        reach("after_commit")
+
+    book.claim, book.record, book._write = claiming, recording, writing
+
+
+def _pipeline(module: ModuleType) -> None:
+    pipeline: Any = module.Pipeline
+    send = pipeline._send
+
+    @functools.wraps(send)
+    async def sending(self: Any, chunk: Any) -> Any:
+        if any(delivery.address.startswith("poison-") for delivery in chunk):
+            os.killpg(os.getpgid(0), signal.SIGKILL)
+        asyncio.get_running_loop().call_later(AFTER_SENDING_S, reach, "request_left")
+        outcomes = await send(self, chunk)
+        reach("after_answer")
+        return outcomes
+
+    pipeline._send = sending
+
+
+def _after(module: ModuleType, name: str, point: str) -> None:
+    original = getattr(module, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        answer = original(*args, **kwargs)
+        reach(point)
+        return answer
+
+    setattr(module, name, wrapped)

@@ -1,0 +1,31 @@
+"""The fault table in small: what `make chaos` does with 100,000 recipients, with a few thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.field import Field, field_of
+
+pytestmark = pytest.mark.timeout(600)
+
+RECIPIENTS = 1_500
+QUICK = ("F1c", "F1e", "F1h", "F3", "F6", "F8a", "F9", "F10", "F12a", "F15", "F16b", "F18a")
+"""One of each kind; what the acceptance tests hurt as well, and what takes a minute, is left to `make chaos`."""
+
+
+@pytest.fixture(scope="module")
+def field() -> Iterator[Field]:
+    """The stack that all of them hurt, one after the other."""
+    with field_of(RECIPIENTS, seed=1) as made:
+        yield made
+
+
+@pytest.mark.parametrize("number", QUICK)
+def test_every_promise_is_kept(field: Field, number: str) -> None:
+    """Everybody has one row and one end, nothing called accepted was never sent, and what came twice is admitted."""
+    (fault,) = (each for each in FAULTS if each.number == number)
+    verdict = fault.run(field)
+    assert not verdict.faults, f"{fault.title}: {verdict}"

@@ -1,0 +1,319 @@
+"""Redis as a broker that loses no task: taken off its queue and held in one step.
+
+kombu 5.7 takes a task off a queue (`BRPOP`) and notes it as unacknowledged in a second command; a worker killed
+between the two loses it. Here one script does both, so a task is in its queue or in the hash of what is held, from
+where it comes back when its worker is gone for `visibility_timeout`. A script can't block, so an idle worker waits with
+`BLMOVE` from a queue to itself: that ends when there is something, and moves nothing.
+
+kombu 5.7 with redis-py 8 also dies of an AttributeError when the broker restarts, where a channel is closed after its
+connection was collected: here that is the connection error its caller recovers from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty
+from time import monotonic, time
+from typing import Any
+
+import kombu.transport.redis as theirs
+from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+_log = logging.getLogger(__name__)
+
+UNREADABLE = "messaging.unreadable"
+"""The list of what stood in a queue and is no message: kept for a person to look at."""
+_UNREADABLE_KEPT = 1000
+_SET_ASIDE = "Something in queue %s %s; it is kept in the list %s."
+
+_ASK_AGAIN_S = 1.0
+
+_WAIT = "WAIT"
+"""A connection that waits, as the poller calls it; kombu has BRPOP and LISTEN."""
+
+_TAKE = """
+local held, index, unreadable = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
+for i = 1, #KEYS - 3 do
+    local item = redis.call('RPOP', KEYS[i])
+    if item then
+        local fine, message = pcall(cjson.decode, item)
+        local tag
+        if not fine then -- half a surrogate pair, say, which Python reads
+            tag = string.match(item, '"delivery_tag"%s*:%s*"([^"]+)"')
+        elseif type(message) == 'table' and type(message.properties) == 'table' then
+            tag = message.properties.delivery_tag
+        end
+        if type(tag) ~= 'string' then
+            redis.call('LPUSH', unreadable, item)
+            redis.call('LTRIM', unreadable, 0, tonumber(ARGV[2]) - 1)
+            return {i, false, ''}
+        end
+        local queue = ARGV[2 + i]
+        if queue ~= '' then
+            redis.call('ZADD', index, ARGV[1], tag)
+            redis.call('HSET', held, tag, '[' .. item .. ',"",' .. cjson.encode(queue) .. ']')
+        end
+        return {i, item, tag}
+    end
+end
+return false
+"""
+"""Keys: queues, then the three of what is held. Arguments: now, how much that is unreadable to keep, and for each queue
+the name it goes back to, empty where nobody will acknowledge. Memory that is full refuses a script's first write only
+(https://valkey.io/topics/eval-intro), which takes: what was taken is always held."""
+
+
+class QoS(theirs.QoS):
+    """What a channel has handed out and nobody has acknowledged."""
+
+    channel: Any
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Bring back what others held too long; not now where the broker is full, as its lock needs memory."""
+        with suppress(ResponseError):
+            super().restore_visible(*args, **kwargs)
+
+    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu has no types here
+        """Remember a message; what the script took is on record in Redis already."""
+        if delivery_tag in self.channel.held:
+            self.channel.held.discard(delivery_tag)
+            super(theirs.QoS, self).append(message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+
+class Channel(theirs.Channel):
+    """A channel that holds what it takes in the same step."""
+
+    QoS = QoS
+
+    # kombu's own, which its types don't mention
+    client: Any
+    connection: Any
+    connection_errors: tuple[type[BaseException], ...]
+    _create_client: Any
+    _flush_brpop_reauth: Any
+    _in_poll: Any
+    _q_for_pri: Any
+    _queue_cycle: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self.held: set[str] = set()
+        self._unacknowledged: set[str] = set()
+        self._resting = False
+        self._refused_at: float | None = None
+        self._waiters: dict[str, Any] = {}
+        """A client for each list somebody waits at, its connection its own."""
+        self._waiting_since: dict[str, float] = {}
+        self._asked: list[tuple[str, str]] = []
+        self._prioritised: set[str] = set()
+        super().__init__(*args, **kwargs)
+
+    # -- kombu calls these -------------------------------------------------------------------------
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001
+        """Read `queue` from now on."""
+        if no_ack:
+            self._unacknowledged.add(queue)
+        self._resting = False
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002  the script never blocks
+        """Ask for the next message, or wait until there may be one."""
+        queues: Sequence[str] = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        keys = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
+        if self._refused_at is not None:
+            if monotonic() - self._refused_at < _ASK_AGAIN_S:
+                return
+            self._refused_at = None
+        elif self._resting:
+            for queue, key in keys:
+                if key == queue or key in self._prioritised:
+                    self._wait_for(key)
+            return
+        self._asked = keys
+        connection = self.client.connection
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        connection.send_command(
+            "EVAL",
+            _TAKE,
+            len(keys) + 3,
+            *(self._prefixed(key) for _, key in keys),
+            self._prefixed(self.unacked_key),
+            self._prefixed(self.unacked_index_key),
+            self._prefixed(UNREADABLE),
+            time(),
+            _UNREADABLE_KEPT,
+            *(queue if self._acknowledges(queue) else "" for queue, _ in keys),
+        )
+
+    def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401
+        """Hand on what the script took; raises `Empty` where it found nothing."""
+        client: Any = self.client
+        try:
+            try:
+                answer = client.parse_response(client.connection, "EVAL", **options)
+            except self.connection_errors:
+                client.connection.disconnect()
+                raise
+            except ResponseError as error:
+                # read-only after a fail-over, no right to run scripts: try again over a new connection
+                client.connection.disconnect()
+                raise RedisConnectionError(f"The broker hands nothing out: {error}") from error
+            if not answer:
+                self._resting = True
+                raise Empty
+            place, item, tag = answer
+            queue, key = self._asked[place - 1]
+            if key != queue:
+                self._prioritised.add(key)
+            self._queue_cycle.rotate(queue)
+            self._hand_over(queue, item, tag)
+            return True
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    def _poll_error(self, type: str, **options: Any) -> None:  # noqa: A002, ANN401  kombu's name
+        if type == _WAIT:
+            raise RedisConnectionError("The connection to the broker was closed.")
+        super()._poll_error(type, **options)  # type: ignore[misc]  # not in kombu's types
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  kombu's signature
+        connection: Any = self.connection
+        if connection is None or connection.client is None:
+            raise RedisConnectionError("The connection to the broker was closed.")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]  # not in kombu's types
+
+    def _close_clients(self) -> None:
+        super()._close_clients()  # type: ignore[misc]  # not in kombu's types
+        for waiter in self._waiters.values():
+            if waiter.connection is not None:
+                waiter.connection.disconnect()
+        self._waiters.clear()
+        self._waiting_since.clear()
+
+    def _queue_bind(self, *args: Any) -> None:  # noqa: ANN401
+        # a full broker refuses to note a binding that it has; our own hints need none
+        with suppress(OutOfMemoryError):
+            super()._queue_bind(*args)  # type: ignore[misc]  # not in kombu's types
+
+    # -- waiting -----------------------------------------------------------------------------------
+
+    def _wait_for(self, key: str) -> None:
+        """Have a connection wait until the list at `key` holds something, if none does yet."""
+        poller, now, longest_s = self.connection.cycle, monotonic(), self.brpop_timeout or 1
+        waiter = self._waiters.get(key)
+        if waiter is None:
+            waiter = self._waiters[key] = self._create_client(asynchronous=True)
+        since = self._waiting_since.get(key)
+        if since is not None and now - since > longest_s + (self.health_check_interval or longest_s):
+            waiter.connection.disconnect()  # half open: the server would have answered
+        if not poller._client_registered(self, waiter, _WAIT):  # noqa: SLF001  as kombu does for its own
+            poller._register(self, waiter, _WAIT)  # noqa: SLF001
+        elif since is not None:
+            return
+        name = self._prefixed(key)
+        waiter.connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", longest_s)
+        self._waiting_since[key] = now
+
+    def heed(self, fileno: int) -> None:
+        """A connection that waits says something: look into the queues. Raises `Empty`, as it brings no message."""
+        self._resting = False
+        for key, waiter in self._waiters.items():
+            connection = waiter.connection
+            if connection is None or connection._sock is None or connection._sock.fileno() != fileno:  # noqa: SLF001
+                continue
+            since = self._waiting_since.pop(key, None)
+            try:
+                if since is None:
+                    raise RedisConnectionError("The broker closed a connection that nothing was asked of.")
+                waiter.parse_response(connection, "BLMOVE")
+            except self.connection_errors:
+                connection.disconnect()
+                raise
+            except ResponseError:
+                self._refused_at = monotonic()  # a full broker refuses to wait, and still hands out: ask now and then
+        raise Empty
+
+    # -- handing over ------------------------------------------------------------------------------
+
+    def _hand_over(self, queue: str, item: bytes | str | None, tag: bytes | str) -> None:
+        if item is None:  # the script has put it aside
+            _log.error(_SET_ASIDE, queue, "is no message", UNREADABLE)
+            return
+        name = tag.decode() if isinstance(tag, bytes) else tag
+        try:
+            payload = loads(item.decode() if isinstance(item, bytes) else item)
+            message = self.Message(payload, channel=self)  # raises here and not in the event loop
+            if message.delivery_tag != name:
+                raise ValueError("held under another tag than it has")  # noqa: TRY301  put aside like the rest
+        except Exception as error:  # noqa: BLE001  whatever a decoder raises; its text would repeat the message
+            self._put_aside(item, name)
+            reason = type(error).__name__
+            _log.error(
+                "Something in queue %s can't be read (%s); it is kept in the list %s.", queue, reason, UNREADABLE
+            )
+            return
+        if self._acknowledges(queue):
+            self.held.add(name)
+        # a queue is its project, and its producer writes what stands here; but whether it comes again is kept,
+        # as that is how a task is found out that ends whoever takes it in
+        again = bool((payload.get("headers") or {}).get("redelivered"))
+        payload["properties"]["delivery_info"] = {"exchange": "", "routing_key": queue, "redelivered": again}
+        self.connection._deliver(payload, queue)  # noqa: SLF001  as kombu's own channel does
+
+    def _put_aside(self, item: bytes | str, tag: str) -> None:
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            pipe.lpush(UNREADABLE, item).ltrim(UNREADABLE, 0, _UNREADABLE_KEPT - 1)
+            pipe.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).execute()
+
+    def _acknowledges(self, queue: str) -> bool:
+        return bool(self.ack_emulation) and queue not in self._unacknowledged
+
+    def _prefixed(self, key: str) -> str:
+        return f"{self.global_keyprefix}{key}"
+
+
+class SentinelChannel(Channel, theirs.SentinelChannel):
+    """A channel to the server that Sentinel names."""
+
+
+class Poller(theirs.MultiChannelPoller):
+    """kombu's, which also hears connections that wait."""
+
+    _fd_to_chan: Any
+
+    def on_readable(self, fileno: int) -> Any:  # noqa: ANN401
+        """Read what came, and what a waiting connection says whatever the prefetch count: it brings no message."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if channel is not None and kind == _WAIT:
+            return channel.heed(fileno)
+        return super().on_readable(fileno)
+
+
+class Transport(theirs.Transport):
+    """`redis://`, `rediss://`, `redis+socket://`."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+
+
+class SentinelTransport(theirs.SentinelTransport):
+    """`sentinel://`."""
+
+    Channel = SentinelChannel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
