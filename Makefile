@@ -28,6 +28,10 @@ SDKS := tests/sdk/node_modules/.installed
 # Tiers that start and kill whole stacks, and mostly wait for them.
 WHOLE_STACKS := acceptance chaos
 
+BANDIT := $(PY) -m bandit -q -r
+# it warns of words in a comment behind `nosec`, and of each line that one of several lines would not have needed
+QUIETLY := 2> >(grep -vE "^\[(manager|tester)\]" >&2)
+
 .PHONY: help install install-sdks demo up test test-slow test-system test-system-slow test-system-packages chaos audit bench clean
 
 help: ## list the targets
@@ -71,9 +75,9 @@ test: install-sdks ## ruff, mypy, import contracts, bandit, and every test that 
 	@$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 	@echo "test: bandit"
 	@# as ruff has it: the store's statements are made of our own names, and the local stack starts our own programs
-	@$(PY) -m bandit -q -r messaging workers -x messaging/store,messaging/local
-	@$(PY) -m bandit -q -r messaging/store --skip B608
-	@$(PY) -m bandit -q -r messaging/local --skip B404,B603
+	@$(BANDIT) messaging workers -x messaging/store,messaging/local $(QUIETLY)
+	@$(BANDIT) messaging/store --skip B608 $(QUIETLY)
+	@$(BANDIT) messaging/local --skip B404,B603 $(QUIETLY)
 	@echo "test: pytest, what shares no processes, two files at a time"
 	@$(PY) -m pytest -q -n 2 --dist loadfile $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
 	@echo "test: pytest, whole stacks, two at a time"

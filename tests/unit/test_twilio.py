@@ -18,6 +18,7 @@ from tests.unit import provider_cases
 from tests.unit.provider_cases import NOW, SOON, Handler
 from tests.unit.test_sendgrid import NoTokens
 from workers.providers.base import Account, Context, Outgoing, Recipient
+from workers.providers.destinations import DestinationRefusedError
 from workers.providers.http1 import lost
 from workers.providers.sms import tagged
 from workers.providers.twilio import (
@@ -200,7 +201,7 @@ def test_every_error_of_httpx_says_whether_the_request_may_have_arrived(kind: ty
     assert outcome == lost(kind("broken"), "Twilio")
     if kind in NEVER_LEFT:
         assert outcome.action is Action.RETRY
-    elif kind is httpx.UnsupportedProtocol:
+    elif kind in {httpx.UnsupportedProtocol, DestinationRefusedError}:
         assert outcome.action is Action.STOP_PROVIDER
     else:
         assert outcome.action is Action.AMBIGUOUS_RETRY

@@ -17,7 +17,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from messaging.http.surface import OPERATIONS
 
 SEED = 20261123
-NO_HTTP = b"Invalid HTTP request received."
+NO_HTTP = frozenset({b"Invalid HTTP request received.", b"The head of the request is too large."})
 """uvicorn's own answer to what it can't read as HTTP, a URL of more than 64 KiB for example; we never see those."""
 _LONGEST_SAMPLE = 1500
 
@@ -88,7 +88,7 @@ def found_in(
                 _note(event.recorder, answered)
             for case_id, nodes in event.recorder.checks.items():
                 response = event.recorder.find_response(case_id=case_id)
-                if response is not None and response.content == NO_HTTP:
+                if response is not None and response.content in NO_HTTP:
                     continue
                 for node in nodes:
                     if node.name == "unsupported_method" and response is not None and _is_declared(response):
