@@ -85,7 +85,7 @@ def from_domain(  # noqa: PLR0911  one branch per kind of error reads as the tab
     """The answer for an error of the package; `taken` is the type of a conflict in this operation."""
     match error:
         case NotFoundError():
-            kind = _NOT_FOUND.get(error.kind, f"{error.kind}_not_found")
+            kind = _NOT_FOUND.get(error.kind, f"{'_'.join(error.kind.lower().split())}_not_found")
             return ApiError(HTTPStatus.NOT_FOUND, kind, str(error))
         case IdempotencyConflictError():
             return ApiError(HTTPStatus.CONFLICT, "general_idempotency_conflict", str(error))

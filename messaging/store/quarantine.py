@@ -257,7 +257,7 @@ def replay(connection: Connection, project_id: int, entry_id: str, *, expires_in
         {"project": project_id, "id": entry_id},
     ).one_or_none()
     if row is None:
-        raise NotFoundError("quarantine_entry", entry_id)
+        raise NotFoundError("entry of the quarantine", entry_id)
     if row.kind == What.TASK:
         if row.sealed is None:
             raise ConflictError(
