@@ -70,8 +70,8 @@ class Authority:
         """What clients trust."""
         return self.folder / "ca.pem"
 
-    def server(self, *hosts: str) -> Files:
-        """A server's certificate for these host names and addresses."""
+    def server(self, *hosts: str, until: dt.timedelta = _DAY) -> Files:
+        """A server's certificate for these host names and addresses; `until` from now, so a negative one ran out."""
         files = Files(self.folder / f"{hosts[0]}.pem", self.folder / f"{hosts[0]}.key")
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
@@ -80,8 +80,8 @@ class Authority:
         ]
         certificate = (
             x509.CertificateBuilder(
-                self.certificate.subject, _name(hosts[0]), key.public_key(), x509.random_serial_number(), now - _DAY,
-                now + _DAY,
+                self.certificate.subject, _name(hosts[0]), key.public_key(), x509.random_serial_number(),
+                now - 2 * _DAY, now + until,
             )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

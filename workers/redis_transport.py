@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 import kombu.transport.redis as theirs
@@ -37,6 +37,7 @@ _WAIT = "WAIT"
 
 _TAKE = """
 local held, index, unreadable = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
+local now = redis.call('TIME')[1]
 for i = 1, #KEYS - 3 do
     local item = redis.call('RPOP', KEYS[i])
     if item then
@@ -49,12 +50,12 @@ for i = 1, #KEYS - 3 do
         end
         if type(tag) ~= 'string' then
             redis.call('LPUSH', unreadable, item)
-            redis.call('LTRIM', unreadable, 0, tonumber(ARGV[2]) - 1)
+            redis.call('LTRIM', unreadable, 0, tonumber(ARGV[1]) - 1)
             return {i, false, ''}
         end
-        local queue = ARGV[2 + i]
+        local queue = ARGV[1 + i]
         if queue ~= '' then
-            redis.call('ZADD', index, ARGV[1], tag)
+            redis.call('ZADD', index, now, tag)
             redis.call('HSET', held, tag, '[' .. item .. ',"",' .. cjson.encode(queue) .. ']')
         end
         return {i, item, tag}
@@ -62,8 +63,8 @@ for i = 1, #KEYS - 3 do
 end
 return false
 """
-"""Keys: queues, then the three of what is held. Arguments: now, how much that is unreadable to keep, and for each queue
-the name it goes back to, empty where nobody will acknowledge. Memory that is full refuses a script's first write only
+"""Keys: queues, then the three of what is held. Arguments: how much that is unreadable to keep, and for each queue the
+name it goes back to, empty where nobody will acknowledge. Memory that is full refuses a script's first write only
 (https://valkey.io/topics/eval-intro), which takes: what was taken is always held."""
 
 
@@ -71,11 +72,28 @@ class QoS(theirs.QoS):
     """What a channel has handed out and nobody has acknowledged."""
 
     channel: Any
+    visibility_timeout: int
+    unacked_mutex_key: str
+    unacked_mutex_expire: int
+    unacked_index_key: str
+    restore_by_tag: Any
+    _vrestore_count: int
 
-    def restore_visible(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Bring back what others held too long; not now where the broker is full, as its lock needs memory."""
-        with suppress(ResponseError):
-            super().restore_visible(*args, **kwargs)
+    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Bring back what somebody has held for too long, by the server's clock.
+
+        Not while another does, and not now where the broker is full, as the lock needs memory.
+        """
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        with self.channel.conn_or_acquire() as client, suppress(theirs.MutexHeld, ResponseError):
+            latest = client.time()[0] - self.visibility_timeout
+            with theirs.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
+                for tag in client.zrange(
+                    self.unacked_index_key, latest, 0, desc=True, byscore=True, offset=num and start, num=num
+                ):
+                    self.restore_by_tag(tag, client)
 
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu has no types here
         """Remember a message; what the script took is on record in Redis already."""
@@ -149,7 +167,6 @@ class Channel(theirs.Channel):
             self._prefixed(self.unacked_key),
             self._prefixed(self.unacked_index_key),
             self._prefixed(UNREADABLE),
-            time(),
             _UNREADABLE_KEPT,
             *(queue if self._acknowledges(queue) else "" for queue, _ in keys),
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Self
 
 import pytest
 
@@ -45,20 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {options.seed}, {options.recipients:,} recipients over push, email and SMS")
     print(HEADER, flush=True)
     started, broken, left = time.monotonic(), 0, list(chosen)
-    for fault, field in _on_fields(chosen, options.recipients, options.seed):
-        if time.monotonic() - started > options.minutes * 60:
-            break
-        left.remove(fault)
-        try:
-            verdict = fault.run(field)
-        except pytest.fail.Exception as error:
-            print(f"{fault.number:5} {fault.title[:42]:42}  BROKEN: {error}", flush=True)
-            broken += 1
-            continue
-        print(line(fault, verdict), flush=True)
-        for wrong in verdict.faults:
-            print(f"      BROKEN: {wrong}", flush=True)
-        broken += not verdict.kept
+    with _Fields(options.recipients, options.seed) as fields:
+        for fault in chosen:
+            if time.monotonic() - started > options.minutes * 60:
+                break
+            left.remove(fault)
+            try:
+                verdict = fields.run(fault)
+            except pytest.fail.Exception as error:
+                print(f"{fault.number:5} {fault.title[:42]:42}  BROKEN: {error}", flush=True)
+                broken += 1
+                continue
+            print(line(fault, verdict), flush=True)
+            for wrong in verdict.faults:
+                print(f"      BROKEN: {wrong}", flush=True)
+            broken += not verdict.kept
     for number, reason in SKIPPED.items():
         if not wanted:
             print(f"{number:5} not run: {reason}")
@@ -70,18 +72,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken or left else 0
 
 
-def _on_fields(faults: Sequence[Fault], recipients: int, seed: int) -> Iterator[tuple[Fault, Field]]:
-    """Each fault with the stack it runs on: the same for all that need no settings of their own."""
-    with ExitStack() as shared:
-        common: Field | None = None
-        for fault in faults:
-            if fault.env:
-                with field_of(recipients, seed=seed, env=fault.env) as own:
-                    yield fault, own
-                continue
-            if common is None:
-                common = shared.enter_context(field_of(recipients, seed=seed))
-            yield fault, common
+class _Fields:
+    """The stack that faults share; one with settings of its own gets a stack of its own."""
+
+    def __init__(self, recipients: int, seed: int) -> None:
+        self._recipients = recipients
+        self._seed = seed
+        self._open = ExitStack()
+        self._common: Field | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def run(self, fault: Fault) -> Verdict:
+        """The verdict; a fault that does not even come about leaves its stack to nobody."""
+        if fault.env:
+            with field_of(self._recipients, seed=self._seed, env=fault.env) as own:
+                return fault.run(own)
+        if self._common is None:
+            self._common = self._open.enter_context(field_of(self._recipients, seed=self._seed))
+        try:
+            return fault.run(self._common)
+        except pytest.fail.Exception:
+            self._common = None
+            self._open.close()
+            raise
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ BROKEN = (
     Broken("P5", "throttling-counts", "F8a", "attempt"),
     Broken("P6", "deaf", "F13a", "left although"),
     Broken("P7", "early", "F12a", "before its time"),
+    Broken("P8", "patient-with-poison", "F7", "not ended"),
+    Broken("P9", "told-again", "F15", "delivered twice"),
 )
 
 

@@ -127,6 +127,21 @@ def test_no_command_leaves_a_message_in_neither_place(connection: Connection, se
     assert {"RPOP", "HSET", "ZADD"} <= {command for kind, command in commands if kind == "lua"}
 
 
+def test_what_somebody_holds_for_too_long_comes_back(connection: Connection, server: redis.Redis) -> None:
+    """By the server's clock, under which it was taken; whoever gets it is told that it comes again."""
+    before = int(server.time()[0])
+    put(connection, "one")
+    first = Reader(connection)
+    first.wait(1)
+    held: Any = server.zrange("unacked_index", 0, -1, withscores=True)
+    ((tag, since),) = held
+    assert before <= since <= int(server.time()[0])
+    server.zadd("unacked_index", {tag: since - 61})
+    assert first.wait(2) == ["one", "one"]
+    assert first.messages[1].delivery_info["redelivered"] is True
+    assert server.hlen("unacked") == 1
+
+
 def test_a_prefetch_count_is_kept(connection: Connection, server: redis.Redis) -> None:
     """Two in hand, the others in their queue; one acknowledged, one more."""
     put(connection, *range(5))

@@ -48,9 +48,17 @@ def test_every_row_of_the_table_leads_to_its_action(rows: list[dict[str, Any]]) 
         if row["where"] == "oauth token endpoint":
             outcome = classify_token_endpoint(row["http"], row["code"])
         else:
-            outcome = classify(row["http"] or 500, _answer(row["code"]))
+            # for UNAVAILABLE the table says "honour Retry-After; else backoff": what comes without is below
+            outcome = classify(row["http"] or 500, _answer(row["code"]), retry_after="7")
             assert outcome.code == ("" if row["code"] == "name" else row["code"])
         assert outcome.action == row["action"], row
+
+
+def test_only_google_says_for_how_long_all_of_it_is_unavailable() -> None:
+    """A 503 with Retry-After pauses the account; one without is tried again by itself, as the others went through."""
+    assert classify(503, _answer("UNAVAILABLE"), retry_after="7").retry_after_s == 7
+    alone = classify(503, _answer("UNAVAILABLE"))
+    assert (alone.action, alone.outage) == (Action.RETRY, True)
 
 
 def test_the_adapter_knows_no_code_the_table_does_not(rows: list[dict[str, Any]]) -> None:

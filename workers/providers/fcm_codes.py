@@ -77,6 +77,8 @@ def classify(status: int, body: bytes, *, retry_after: str | None = None, payloa
     delay_s = parse_retry_after(retry_after)
     if code == "QUOTA_EXCEEDED" and delay_s is None:
         delay_s = QUOTA_PAUSE_S
+    if code == "UNAVAILABLE" and delay_s is None:
+        action = Action.RETRY  # one of many may fail so: the account pauses only where Google says for how long
     return Outcome(
         action,
         code=code,

@@ -11,6 +11,7 @@ import httpx
 from messaging.catalog import kind_of
 from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
+from workers.providers.bounded import BoundedClient
 from workers.providers.destinations import CODE, DestinationRefusedError
 from workers.providers.pinned import pinned_transport
 from workers.providers.spread import Spread
@@ -64,7 +65,7 @@ def open_client(
             return pinned_transport(context.destinations, verify=verify, limits=limits)
         return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
 
-    return httpx.AsyncClient(
+    return BoundedClient(
         base_url=address,
         auth=auth,
         headers={"accept": "application/json"} | dict(headers or {}),

@@ -29,7 +29,7 @@ def poisonous(field: Field) -> Verdict:
         for body in ("not a task", "[]", "{", "[1,2,3]"):
             bare.publish(field.stack.runtime.broker_url, body, task=bare.EMAIL, id=secrets.token_hex(8))
         sent = field.send()
-        field.finish(sent, within_s=300)
+        field.finish(sent)
         verdict = field.judge(sent, allowed=UNTOUCHED | {_S.UNKNOWN, _S.FAILED})
         with field.stack.client() as client:
             aside = [entry for entry in client.quarantine.list(limit=100) if entry.message_id in sent.ids]

@@ -98,6 +98,22 @@ def _early(module: ModuleType) -> None:
     )
 
 
+def _patient_with_poison(module: ModuleType) -> None:
+    """However many workers something ends, it is handed out again."""
+    load = module.Settings.load.__func__
+
+    @functools.wraps(load)
+    def lenient(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return load(cls, *args, **(kwargs | {"max_deaths": 100}))
+
+    module.Settings.load = classmethod(lenient)
+
+
+def _told_again(module: ModuleType) -> None:
+    """A receipt that comes twice counts twice."""
+    module.event_key = lambda *_: uuid4().bytes  # type: ignore[attr-defined]
+
+
 BREAKS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
     "acks-early": ("workers.tasks", _acks_early),
     "no-sweep": ("workers.sweep", _no_sweep),
@@ -107,5 +123,7 @@ BREAKS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
     "new-id-each-time": ("messaging.ids", _new_id_each_time),
     "throttling-counts": ("workers.retry", _throttling_counts),
     "deaf": ("messaging.store.batches", _deaf),
+    "patient-with-poison": ("messaging.settings", _patient_with_poison),
+    "told-again": ("messaging.store.receipt_effects", _told_again),
     "early": ("messaging.store.expansion", _early),
 }
