@@ -90,7 +90,7 @@ def test_many_devices_are_reached_with_one_access_token(fcm: SandboxAddresses, a
         ("magic-quota-x", Action.RETRY_AFTER, "QUOTA_EXCEEDED"),
         ("magic-internal-x", Action.RETRY, "INTERNAL"),
         ("magic-unspecified", Action.RETRY, "UNSPECIFIED_ERROR"),
-        ("magic-unavailable-x", Action.RETRY_AFTER, "UNAVAILABLE"),
+        ("magic-unavailable-x", Action.RETRY, "UNAVAILABLE"),
         ("magic-reset", Action.AMBIGUOUS_RETRY, "no_answer"),
         ("magic-refused-stream", Action.RETRY, "refused_stream"),
         ("magic-drop", Action.AMBIGUOUS_RETRY, "no_answer"),
@@ -200,7 +200,8 @@ def test_a_check_is_a_dry_run_for_no_device(fcm: SandboxAddresses, account: Acco
     ("fault", "action", "outage"),
     [
         ({"rate_500": 1.0}, Action.RETRY, True),
-        ({"rate_503": 1.0}, Action.RETRY_AFTER, True),
+        ({"rate_503": 1.0}, Action.RETRY, True),
+        ({"rate_503": 1.0, "retry_after_s": 7}, Action.RETRY_AFTER, True),
         ({"rate_429": 1.0}, Action.RETRY_AFTER, False),
     ],
 )
