@@ -7,7 +7,6 @@ from tests.chaos.faults import (
     broker,
     control,
     database,
-    fan_out,
     limits,
     neighbours,
     partition,
@@ -21,7 +20,6 @@ from tests.chaos.faults import (
 
 FAULTS: tuple[Fault, ...] = (
     *workers.FAULTS,
-    *fan_out.FAULTS,
     *broker.FAULTS,
     *database.FAULTS,
     *repeated.FAULTS,

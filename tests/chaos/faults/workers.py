@@ -1,4 +1,4 @@
-"""F1, F2: workers that die at every point of their work, and workers that are asked to leave."""
+"""F1, F2, F3: workers that die at every point of their work, and workers that are asked to leave."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ KILL_POINTS = {
     "after_commit": "after it committed what it was told",
 }
 INTAKE_POINTS = ("intake_before_commit", "intake_after_commit")
+"""With a producer's task in hand: its message written and not committed, and committed and not acknowledged."""
+FAN_OUT_POINTS = ("fanout_before_commit", "fanout_after_commit")
+"""With a page written and not committed, and with one committed and not hinted at."""
 _ANSWER_MS = 150
 """The stand-ins answer after this long, so that a request is still unanswered when its sender dies."""
 
@@ -42,15 +45,15 @@ def killed_at_random(field: Field) -> Verdict:
     return field.judge(sent)
 
 
-def intake_killed(field: Field) -> Verdict:
-    """The intake dies with a producer's task in hand: before and after it has committed the message."""
-    for point in INTAKE_POINTS:
+def killed_on_the_way(field: Field, *, points: tuple[str, ...]) -> Verdict:
+    """The intake or the fan-out dies at these points, once at each, before anything of it could be sent twice."""
+    for point in points:
         (field.controls / f"kill.{point}").touch()
     sent = field.send()
-    died = [point for point in INTAKE_POINTS if field.gone(point)]
+    died = [point for point in points if field.gone(point)]
     field.blow()
-    more = () if died else ("the intake was never killed: nothing was tried",)
-    return field.judge(sent, more=more, may_double=False)
+    more = () if died else ("nobody was ever killed: nothing was tried",)
+    return field.judge(sent, allowed=UNTOUCHED, may_double=False, more=more)
 
 
 def rolling_restart(field: Field) -> Verdict:
@@ -69,6 +72,11 @@ FAULTS = (
         for letter, (point, where) in zip("abcdef", KILL_POINTS.items(), strict=True)
     ),
     Fault(number="F1g", title="workers killed at random", run=killed_at_random),
-    Fault(number="F1h", title="intake killed with a task in hand", run=intake_killed),
+    Fault(
+        number="F1h",
+        title="intake killed with a task in hand",
+        run=partial(killed_on_the_way, points=INTAKE_POINTS),
+    ),
     Fault(number="F2", title="ten workers asked to leave in turn", run=rolling_restart),
+    Fault(number="F3", title="fan-out killed at its pages", run=partial(killed_on_the_way, points=FAN_OUT_POINTS)),
 )
