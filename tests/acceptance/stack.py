@@ -121,6 +121,11 @@ class Stack:
         until(lambda: identity(pid) is None, f"{name} survived SIGKILL")
         return pid
 
+    def works(self, name: str) -> bool:
+        """Whether a worker runs and has said that it is ready; the mark of one that was killed lies there still."""
+        runs = identity(self.runtime.processes[name]) is not None
+        return runs and (self.directory / "run" / f"{name}.ready").exists()
+
     def replaced(self, *killed: int, within_s: float = 60.0) -> None:
         """Return when none of `killed` is listed any more and everything listed runs and is ready."""
         until(lambda: not set(killed) & set(self.runtime.processes.values()), self._says, within_s=within_s)

@@ -232,8 +232,7 @@ class Field:
             self.stack.ready(within_s=180)
             return
         for name in names:
-            mark = self.stack.directory / "run" / f"{name}.ready"
-            until(mark.exists, f"{name} is not ready", within_s=120)
+            until(lambda: self.stack.works(name), f"{name} is not ready", within_s=120)  # noqa: B023  asked at once
 
     def misbehave(self, *protocols: str, **faults: Any) -> None:
         """Let stand-ins misbehave."""
