@@ -38,6 +38,7 @@ from messaging.vault import Vault
 from workers.adapters import account_of, module_of
 from workers.pacing import Pacer
 from workers.providers.base import Account, Fetch, ReceiptReader
+from workers.providers.bounded import BoundedClient
 from workers.providers.destinations import Destinations
 from workers.providers.http1 import proxy_for
 from workers.providers.pinned import pinned_transport
@@ -190,7 +191,7 @@ class Receipts:
                 if stand_in is not None or proxy is not None
                 else pinned_transport(self._destinations, verify=verify, limits=httpx.Limits())
             )
-            async with httpx.AsyncClient(transport=transport, timeout=_FETCH_TIMEOUT_S) as client:
+            async with BoundedClient(transport=transport, timeout=_FETCH_TIMEOUT_S) as client:
                 try:
                     answer = await client.get(url)
                 except httpx.HTTPError as error:

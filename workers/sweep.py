@@ -70,7 +70,6 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
     with engine.begin() as connection:
         checks = provider_checks.forgotten(connection)
     publisher.publish(checks)
-    erased = _erase(engine, settings)
     hinted = sum(
         _hint(engine, settings, publisher, channel, lane) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel
     )
@@ -80,6 +79,7 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
         finished = finishing.finish(connection, limit=_LIMIT)
     with engine.begin() as connection:
         expired = dead_targets.expire(connection, grace_s=settings.dead_grace_s, limit=10_000)
+    erased = _erase(engine, settings)  # last: it may read whole partitions, and everything due is on its way by then
     swept = Swept(len(started), len(stalled), moved, hinted, closed, finished, expired, erased)
     if any(asdict(swept).values()):
         _log.info("Swept.", **asdict(swept))

@@ -27,7 +27,8 @@ _WAITING = f"({_S.QUEUED.code}, {_S.RETRYING.code})"
 _RANGE = "d.month = :month AND d.message_id = :message AND d.target_id BETWEEN :first AND :last AND d.batch_id = :id"
 
 
-def _range(owned: Lease) -> dict[str, Any]:
+def range_of(owned: Lease) -> dict[str, Any]:
+    """What leads to the rows of a leased batch, as parameters of a statement."""
     return {
         "month": owned.ref.month,
         "message": owned.message_id,
@@ -57,7 +58,7 @@ RETURNING d.status
 def settle_in_doubt(connection: Connection, owned: Lease, *, hold: bool, max_attempts: int) -> int:
     """Decide what a dead worker left in flight: sent again, or held as unknown. Returns how many there were."""
     rows = connection.execute(
-        _IN_DOUBT, _range(owned) | {"claim": owned.claim, "hold": hold, "max_attempts": max_attempts}
+        _IN_DOUBT, range_of(owned) | {"claim": owned.claim, "hold": hold, "max_attempts": max_attempts}
     ).scalars()
     moved = Counter(_S.of(code) for code in rows)
     batches.count(connection, owned.ref, _counters(moved) | {"doubtful": moved[_S.RETRYING]})
@@ -139,7 +140,7 @@ def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk
     Targets that are gone, dead or suppressed meanwhile are settled on the way and not returned: as `unknown` where an
     earlier attempt may have arrived.
     """
-    rows = connection.execute(_CANDIDATES, _range(owned) | {"after": after, "window": window, "bulk": bulk}).all()
+    rows = connection.execute(_CANDIDATES, range_of(owned) | {"after": after, "window": window, "bulk": bulk}).all()
     claimed = [
         Claimed(row.target_id, row.identifier, row.name, row.attempts + 1, row.doubts, _ROLES[row.role])
         for row in rows
@@ -147,13 +148,13 @@ def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk
     ]
     if claimed:
         targets = [delivery.target_id for delivery in claimed]
-        connection.execute(_CLAIM, _range(owned) | {"claim": owned.claim, "targets": targets})
+        connection.execute(_CLAIM, range_of(owned) | {"claim": owned.claim, "targets": targets})
     for code, (status, error) in _DECLINED.items():
         declined = [row.target_id for row in rows if row.code == code]
         if declined:
             settled = connection.execute(
                 _DECLINE,
-                _range(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
+                range_of(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
             ).scalars()
             batches.count(connection, owned.ref, _counters(Counter(_S.of(code_) for code_ in settled)))
     return Window(claimed, rows[-1].target_id if rows else after, exhausted=len(rows) < window)
@@ -222,7 +223,7 @@ def _write(
         waits = {v.target_id: v.wait_s for v in alike} if first.status is _S.RETRYING else {}
         written = connection.execute(
             _RECORD,
-            _range(owned)
+            range_of(owned)
             | {
                 "claim": owned.claim,
                 "was": was.code,
@@ -257,7 +258,7 @@ def keep_late(connection: Connection, owned: Lease, verdicts: Sequence[Verdict])
     certain = [v for v in verdicts if v.status in {_S.ACCEPTED, _S.FAILED, _S.SUPPRESSED}]
     if not certain:
         return 0
-    parameters = _range(owned) | {
+    parameters = range_of(owned) | {
         "targets": [v.target_id for v in certain],
         "claims": [owned.claim] * len(certain),
         "statuses": [v.status.code for v in certain],

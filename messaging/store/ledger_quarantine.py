@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from messaging.channel import OnUnknown
 from messaging.status import DeliveryStatus
-from messaging.store import batches
+from messaging.store import batches, ledger
 from messaging.store.batches import BatchRef, Lease
 
 _S = DeliveryStatus
@@ -27,7 +27,7 @@ _ALONE = f"""
 def in_flight(connection: Connection, owned: Lease) -> list[int]:
     """The targets that were in flight when the last worker of a batch just taken over died; two at most."""
     rows = connection.execute(
-        text(f"SELECT d.target_id FROM deliveries d {_ALONE} ORDER BY d.target_id LIMIT 2"), _range(owned)
+        text(f"SELECT d.target_id FROM deliveries d {_ALONE} ORDER BY d.target_id LIMIT 2"), _alone(owned)
     )
     return list(rows.scalars())
 
@@ -37,20 +37,13 @@ def set_aside_in_flight(connection: Connection, owned: Lease, *, error: str) -> 
     moved = connection.execute(
         text(f"""UPDATE deliveries d SET status = {_S.UNKNOWN.code}, doubts = d.doubts + 1, due_at = NULL,
                         updated_at = now(), error_code = '{CODE}', error = :error {_ALONE}"""),
-        _range(owned) | {"error": error},
+        _alone(owned) | {"error": error},
     )
     batches.count(connection, owned.ref, {"unknown": moved.rowcount})
 
 
-def _range(owned: Lease) -> dict[str, Any]:
-    return {
-        "month": owned.ref.month,
-        "message": owned.message_id,
-        "first": owned.first_target,
-        "last": owned.last_target,
-        "id": owned.ref.id,
-        "claim": owned.claim,
-    }
+def _alone(owned: Lease) -> dict[str, Any]:
+    return ledger.range_of(owned) | {"claim": owned.claim}
 
 
 _WAITING = text(f"""

@@ -126,10 +126,9 @@ class Field:
         wanted = max(1, int(share * len(sent.audience)))
         until(lambda: self.settled(sent) >= wanted, lambda: self.says(sent), within_s=2 * self.patience_s)
 
-    def finish(self, sent: Sent, *, within_s: float | None = None) -> None:
-        """Return when every message is finished, or when `within_s` have passed: the judge says what is missing."""
-        limit = within_s if within_s is not None else self.patience_s + len(sent.audience) / 500
-        wait_for(lambda: not self._open(sent), limit)
+    def finish(self, sent: Sent) -> None:
+        """Return when every message is finished, or when it takes too long: the judge says what is missing."""
+        wait_for(lambda: not self._open(sent), self.patience_s + len(sent.audience) / 500)
 
     def judge(self, sent: Sent, **how: Any) -> Verdict:
         """Finish, compare, and say how long it took to recover from the last blow."""
@@ -172,10 +171,6 @@ class Field:
         """Whether somebody died at a point where an order to die was left."""
         order = self.controls / f"kill.{point}"
         return wait_for(lambda: not order.exists(), within_s)
-
-    def content(self, channel: Channel) -> Mapping[str, Any]:
-        """What is sent over a channel."""
-        return CONTENT[channel]
 
     def terminate(self, name: str) -> None:
         """Ask a process to leave and wait for its successor."""
@@ -246,7 +241,7 @@ class Field:
             order.unlink(missing_ok=True)
         self.ready()
 
-    def recovered(self, sent: Sent, *, within_s: float | None = None) -> float:
+    def recovered(self, sent: Sent) -> float:
         """Seconds from the last blow until nothing that was in flight then is undecided, and something went on."""
         assert self._blow is not None
         blow, start = self._blow, self.settled(sent)
@@ -259,10 +254,9 @@ class Field:
             rows = self._try(stuck, [*sent.ids], blow)
             return rows is not None and not rows and self.settled(sent) > start
 
-        limit = self.patience_s if within_s is None else within_s
-        wait_for(over, limit)
+        wait_for(over, self.patience_s)
         rows = self._try("SELECT extract(epoch FROM clock_timestamp())")
-        return float(rows[0][0]) - blow if rows else limit
+        return float(rows[0][0]) - blow if rows else self.patience_s
 
     # -- the database ------------------------------------------------------------------------------
 

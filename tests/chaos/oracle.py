@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -27,6 +28,19 @@ class Tape:
         """How often each recipient was taken something for, and the tags it was taken under."""
         taken: Counter[str] = Counter()
         tags: dict[str, set[str]] = defaultdict(set)
+        for line in self._lines():
+            taken[line["recipient"]] += 1
+            tags[line["recipient"]].add(str(line["tag"]))
+        return taken, tags
+
+    def times(self) -> Mapping[str, list[float]]:
+        """When each recipient was taken something for, in epoch seconds."""
+        at: dict[str, list[float]] = defaultdict(list)
+        for line in self._lines():
+            at[line["recipient"]].append(line["at"])
+        return at
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
         with self._path.open("rb") as lines:
             lines.seek(self._start)
             for raw in lines:
@@ -34,20 +48,7 @@ class Tape:
                     break
                 line = json.loads(raw)
                 if line["outcome"] == "accepted":
-                    taken[line["recipient"]] += 1
-                    tags[line["recipient"]].add(str(line["tag"]))
-        return taken, tags
-
-    def times(self) -> Mapping[str, list[float]]:
-        """When each recipient was taken something for, in epoch seconds."""
-        at: dict[str, list[float]] = defaultdict(list)
-        with self._path.open("rb") as lines:
-            lines.seek(self._start)
-            for raw in lines:
-                line = json.loads(raw)
-                if line["outcome"] == "accepted":
-                    at[line["recipient"]].append(line["at"])
-        return at
+                    yield line
 
 
 @dataclass(frozen=True)

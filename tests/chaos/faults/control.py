@@ -10,7 +10,7 @@ from messaging.errors import ConflictError
 from messaging.status import DeliveryStatus
 from tests.chaos.fault import Fault
 from tests.chaos.field import UNTOUCHED, Field, Sent, wait_for
-from tests.chaos.oracle import Verdict
+from tests.chaos.oracle import Verdict, rows
 
 _STILL_S = 2.0
 
@@ -41,19 +41,15 @@ def cancelled(field: Field) -> Verdict:
     field.blow()
     found = _still(field, sent)
     field.finish(sent)
-    rows = field.ask("SELECT coalesce(sum(b.total), 0) FROM messages m JOIN batches b ON b.month = m.month "
-                     "AND b.message_id = m.id WHERE m.public_id = ANY(%s)", [*sent.ids])  # fmt: skip
-    expanded = {row[0] for row in field.ask(
-        "SELECT t.identifier FROM messages m JOIN deliveries d ON d.month = m.month AND d.message_id = m.id "
-        "JOIN targets t ON t.id = d.target_id WHERE m.public_id = ANY(%s)", [*sent.ids])}  # fmt: skip
+    expanded = rows(field.stack.runtime.database_url, sent.ids)
     verdict = field.judge(
-        replace(sent, audience=tuple(expanded)),
+        replace(sent, audience=tuple({row.address for row in expanded})),
         allowed=UNTOUCHED | {DeliveryStatus.CANCELLED},
         may_double=False,
         more=found,
     )
     ended = verdict.statuses.get(DeliveryStatus.CANCELLED, 0)
-    return replace(verdict, note=f"{ended} of {rows[0][0]} cancelled")
+    return replace(verdict, note=f"{ended} of {len(expanded)} cancelled")
 
 
 def _each(field: Field, ids: Sequence[str], what: str) -> int:

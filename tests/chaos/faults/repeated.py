@@ -9,7 +9,7 @@ from messaging.store.batches import BatchRef, Hint
 from messaging.wire import Queue
 from tests.acceptance import bare
 from tests.chaos.fault import Fault
-from tests.chaos.field import TASK, UNTOUCHED, Field
+from tests.chaos.field import CONTENT, TASK, UNTOUCHED, Field
 from tests.chaos.oracle import Verdict
 
 _QUEUES = {Channel.PUSH: Queue.PUSH, Channel.EMAIL: Queue.EMAIL, Channel.SMS: Queue.SMS}
@@ -24,7 +24,7 @@ def delivered_thrice(field: Field) -> Verdict:
             for _ in range(3):
                 app.send_task(
                     TASK[audience.channel],
-                    kwargs={**field.content(audience.channel), "topics": [audience.topic]},
+                    kwargs={**CONTENT[audience.channel], "topics": [audience.topic]},
                     queue=bare.QUEUE,
                     task_id=number,
                 )
