@@ -140,8 +140,9 @@ def test_a_reader_that_does_not_read_is_let_go(served: Served) -> None:
     assert served.is_there()
 
 
-def test_a_flood_is_told_503_and_ends(served: Served) -> None:
-    """Beyond the limit a request is refused at once; when those who sit there are let go, all is well."""
+def test_a_flood_is_told_503_and_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit a request is refused at once; when those who sit there are gone, all is well."""
+    monkeypatch.setattr(Hasty, "patience", Patience())  # they are to be there still when the last one asks
     with ExitStack() as stack:
         for _ in range(25):
             stack.enter_context(served.connected(HEAD + b"\r\n"))
