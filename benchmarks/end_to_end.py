@@ -26,7 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import text
 
 from benchmarks import http2_client
-from benchmarks.stack import SECRET, Servers, cpu_s, servers, workers
+from benchmarks.native import native_server
+from benchmarks.processes import cpu_s
+from benchmarks.stack import SECRET, Servers, servers, workers
 from messaging import Messaging
 from messaging.channel import Channel
 from messaging.message import Push
@@ -201,8 +203,8 @@ def main() -> None:
         prepare(found, arguments.targets)
         rows = statistics.median(fanout_rows_per_s(found, arguments.targets) for _ in range(arguments.runs))
         print(f"fan-out                 {rows:>10,.0f} rows/s (median of {arguments.runs})", flush=True)
-        with http2_client.recorder(key_file, cert_file) as origin:
-            ratios = []
+        with native_server(key_file, cert_file) as server:
+            origin, ratios = server.origin, []
             for _ in range(arguments.runs):
                 before = ceiling(origin, cert_file, 30_000)
                 whole = end_to_end(
@@ -225,15 +227,8 @@ def main() -> None:
                 parts = ", ".join(f"{name} {us:.0f}" for name, us in whole.cpu_us.items())
                 print(f"  CPU us a delivery: {parts}", flush=True)
             print(f"ratio to the bare client, median of {arguments.runs}: {statistics.median(ratios):.2f}")
-            print("recorder:", asyncio.run(_counts(origin, cert_file)))
+            print("requests the server saw:", server.requests())
     sys.stdout.flush()
-
-
-async def _counts(origin: str, ca_file: Path) -> str:
-    client = Http2Client(origin, ssl_context=ssl.create_default_context(cafile=str(ca_file)))
-    answer = await client.request("GET", "/counts", [], b"")
-    await client.aclose()
-    return answer.body.decode()
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def alone(kind: str, fields: Mapping[str, Any], environment: Mapping[str, str], 
         options={name: value for name, value in given.items() if name not in credentials},
     )
     people = [
-        Recipient(number, address(entry.channel, number), f"d51-{number:x}-1", UUID(int=number))
+        Recipient(number, address(entry.channel, number), f"d51-{number:x}-1", str(UUID(int=number)))
         for number in range(count)
     ]
 

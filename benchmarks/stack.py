@@ -92,24 +92,6 @@ def workers(found: Servers, roles: Mapping[str, Sequence[str]], **environment: s
                 process.kill()
 
 
-def cpu_s(pid: int) -> float:
-    """Processor seconds that a process and its children used so far."""
-    ticks = 0
-    for each in [pid, *_children(pid)]:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in tasks.read_text().split()]
-    return found + [grandchild for child in found for grandchild in _children(child)]
-
-
 def _wait(done: object, what: str) -> None:
     assert callable(done)
     deadline = time.monotonic() + _START_S

@@ -69,5 +69,10 @@ def delivery_uuid(month: date, message: int, target: int) -> UUID:
     return UUID(int=high << 80 | 0x8 << 76 | middle << 64 | 0b10 << 62 | low)
 
 
+def delivery_uuid_prefix(month: date, message: int) -> str:
+    """What the text of such UUIDs of a message begins with; 12 hexadecimal digits of a target's number complete one."""
+    return str(delivery_uuid(month, message, 0))[:24]
+
+
 def _month_number(month: date) -> int:
     return (month.year - _EPOCH_YEAR) * 12 + month.month - 1

@@ -18,7 +18,7 @@ from messaging.catalog import kind_of
 from messaging.channel import Lane, OnUnknown
 from messaging.clock import clock
 from messaging.errors import ContentError
-from messaging.ids import delivery_tag_prefix, delivery_uuid
+from messaging.ids import delivery_tag_prefix, delivery_uuid_prefix
 from messaging.outcome import Action
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
@@ -274,7 +274,7 @@ class Deliverer:
         owned, account, settings = opened.lease, opened.account, self._settings
         kind = kind_of(account.kind)
         month, message_id = owned.ref.month, owned.message_id
-        prefix = delivery_tag_prefix(month, message_id)
+        prefix, uuid_prefix = delivery_tag_prefix(month, message_id), delivery_uuid_prefix(month, message_id)
         unsubscribe = unsubscribe_links.Links.of(self._settings, self._vault) if opened.message.is_newsletter else None
 
         def recipient(delivery: Claimed) -> Recipient:
@@ -283,7 +283,7 @@ class Deliverer:
                 target_id=delivery.target_id,
                 address=delivery.address,
                 tag=tag,
-                uuid=delivery_uuid(month, message_id, delivery.target_id),
+                uuid=f"{uuid_prefix}{delivery.target_id:012x}",
                 role=delivery.role,
                 name=delivery.name or None,
                 attempt=delivery.attempt,

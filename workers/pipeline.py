@@ -23,7 +23,7 @@ from messaging.store.ledger import Claimed, Verdict, Window
 from workers.health import Health
 from workers.pace import SLOWED_S, Pace
 from workers.pacing import Pacer
-from workers.providers.base import Adapter, Recipient
+from workers.providers.base import Adapter, OneByOne, Recipient
 from workers.retry import RetryPolicy, decide
 from workers.seats import Seats
 
@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _UNSENT = "not_sent_yet"
 _BREAK_S = 10.0
 _STOPPING = frozenset({Action.STOP_PROVIDER, Action.QUOTA, Action.REFRESH_AUTH_RETRY})
+_Start = Callable[[object, Recipient, Callable[[Outcome], None]], None]
 _ABOUT_THE_ACCOUNT = _STOPPING | {Action.RETRY_AFTER}
 
 
@@ -130,6 +131,7 @@ class Pipeline:
         self._pacer = pacer
         self._health = health or Health()
         self._seats = seats
+        self._start = adapter.start if seats is None and isinstance(adapter, OneByOne) else None
         self._answers: list[tuple[Claimed, Outcome]] = []
         self._in_hand = 0
         self._changed = asyncio.Event()
@@ -137,17 +139,21 @@ class Pipeline:
         self._claiming = True
         self._stopped: Verdict | None = None
         self._unsent = 0
+        self._is_over = False
         self.ending = Ending()
 
     async def run(self) -> Ending:
         """Send what is due; returns when every claimed row is recorded, or the lease was lost."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._record_all())
-            try:
-                await self._claim_all(group)
-            finally:
-                self._claiming = False
-                self._changed.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._record_all())
+                try:
+                    await self._claim_all(group)
+                finally:
+                    self._claiming = False
+                    self._changed.set()
+        finally:
+            self._is_over = True  # nobody writes any more: an answer that comes now is lost, its row in doubt
         if self._unsent:
             await self._pacer.give_back(self._plan.provider_id, self._unsent, self._plan.pace)
         return self.ending
@@ -171,9 +177,13 @@ class Pipeline:
                 return
             cursor, left = window.cursor, left - grant.granted
             self._in_hand += len(window.claimed)
-            for start in range(0, len(window.claimed), plan.request_size):
-                # no more tasks than may be in flight: that many rows are claimed at most
-                group.create_task(self._send_chunk(window.claimed[start : start + plan.request_size]))
+            # no more requests than may be in flight: that many rows are claimed at most
+            if self._start is not None:
+                for delivery in window.claimed:
+                    self._begin(self._start, delivery, group)
+            else:
+                for start in range(0, len(window.claimed), plan.request_size):
+                    group.create_task(self._send_chunk(window.claimed[start : start + plan.request_size]))
             if len(window.claimed) < grant.granted:
                 await self._pacer.give_back(plan.provider_id, grant.granted - len(window.claimed), plan.pace)
             if window.exhausted or (plan.trial and window.claimed):
@@ -205,16 +215,52 @@ class Pipeline:
         if self.ending.lost:
             return
         if self._stopped is not None:
-            # claimed but not sent: back to waiting, at no cost
-            outcomes: Sequence[Outcome] = [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk)
-            self._unsent += len(chunk)
+            self._leave_unsent(chunk)
         else:
-            outcomes = await self._send(chunk)
+            self._answer(chunk, await self._send(chunk))
+
+    def _leave_unsent(self, chunk: Sequence[Claimed]) -> None:
+        """Claimed but not sent: back to waiting, at no cost."""
+        self._unsent += len(chunk)
+        self._answer(chunk, [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk))
+
+    def _answer(self, chunk: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         self._answers.extend(zip(chunk, outcomes, strict=True))
         answered = len(self._answers)
         # the first answer starts the clock, a full window ends it: no need to wake anybody in between
         if answered <= len(chunk) or answered >= self._plan.window or answered >= self._in_hand:
             self._changed.set()
+
+    def _begin(self, start: _Start, delivery: Claimed, group: asyncio.TaskGroup) -> None:
+        """Send to one whose adapter needs no task for that, as long as it is accepted."""
+        if self.ending.lost:
+            return
+        if self._stopped is not None:
+            self._leave_unsent((delivery,))
+            return
+
+        def done(outcome: Outcome) -> None:
+            if self._is_over:
+                return
+            if outcome.action is Action.ACCEPTED:
+                self._health.note(outage=False)
+                self.ending.answered += 1
+                self._answer((delivery,), (outcome,))
+            else:
+                group.create_task(self._note_and_answer(delivery, outcome))
+
+        try:
+            start(self._prepared, self._plan.recipient(delivery), done)
+        except Exception:  # noqa: BLE001  as in `_send`
+            self._answer((delivery,), self._failed(1))
+
+    async def _note_and_answer(self, delivery: Claimed, outcome: Outcome) -> None:
+        await self._note((outcome,))
+        self._answer((delivery,), (outcome,))
+
+    def _failed(self, count: int) -> Sequence[Outcome]:
+        _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
+        return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * count
 
     async def _send(self, chunk: Sequence[Claimed]) -> Sequence[Outcome]:
         recipients = [self._plan.recipient(delivery) for delivery in chunk]
@@ -222,8 +268,12 @@ class Pipeline:
             outcomes = await self._adapter.send(self._prepared, recipients)
             outcomes = [outcome for _, outcome in zip(recipients, outcomes, strict=True)]
         except Exception:  # noqa: BLE001  third-party adapters may raise anything; the row must not be lost
-            _log.exception("The adapter failed; whether it sent is unknown.", provider=self._plan.provider_id)
-            return [Outcome(Action.AMBIGUOUS_RETRY, "adapter_error", "The adapter failed; see the log.")] * len(chunk)
+            return self._failed(len(chunk))
+        await self._note(outcomes)
+        return outcomes
+
+    async def _note(self, outcomes: Sequence[Outcome]) -> None:
+        """See what the answer to one call says about the account."""
         outage = all(outcome.outage for outcome in outcomes)
         if outage:
             self.ending.failed += 1
@@ -236,7 +286,6 @@ class Pipeline:
                 await self._heed(outcome)
         if not outage and outcomes[0].action not in _STOPPING:
             self.ending.answered += 1
-        return outcomes
 
     async def _pause(self, outcome: Outcome) -> None:
         """Open the account's breaker: nothing works there for a while, for anybody."""

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -68,8 +68,7 @@ def settle_in_doubt(connection: Connection, owned: Lease, *, hold: bool, max_att
 # -- claiming --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """One delivery to send now."""
 
     target_id: int
@@ -163,8 +162,7 @@ def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk
 # -- recording -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of one claimed delivery."""
 
     target_id: int

@@ -62,7 +62,7 @@ def people(*addresses: str, **settings: Any) -> list[Recipient]:
     """Deliveries to these addresses; tags begin with something of their own."""
     run = secrets.token_hex(4)
     return [
-        Recipient(target_id=n, address=address, tag=f"{run}-{n}", uuid=UUID(int=n), **settings)
+        Recipient(target_id=n, address=address, tag=f"{run}-{n}", uuid=str(UUID(int=n)), **settings)
         for n, address in enumerate(addresses)
     ]
 

@@ -79,7 +79,7 @@ def context(addresses: SandboxAddresses, tokens: Tokens, *, connections: int = 1
 def recipients(*addresses: str) -> list[Recipient]:
     """One delivery per address."""
     made = [uuid.uuid4() for _ in addresses]
-    return [Recipient(n, a, f"tag-{u.hex}", u) for n, (a, u) in enumerate(zip(addresses, made, strict=True))]
+    return [Recipient(n, a, f"tag-{u.hex}", str(u)) for n, (a, u) in enumerate(zip(addresses, made, strict=True))]
 
 
 def outgoing(**push: Any) -> Outgoing:

@@ -99,7 +99,7 @@ class Story:
         assert (await self._ask_until_answered()).status == 200
         assert self.client._waiting == type(self.client._waiting)()
         assert not any(connection.calls for connection in self.client._all)
-        assert not self.client._deadlines._running
+        assert not self.client._deadlines.under_way
         await self.client.aclose()
         await asyncio.sleep(100)
         assert not self.client._all

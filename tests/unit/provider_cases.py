@@ -69,7 +69,7 @@ def send(
 def recipients(*addresses: str, **settings: Any) -> list[Recipient]:
     """Deliveries to these addresses, tagged t0, t1 and so on."""
     return [
-        Recipient(target_id=n, address=address, tag=f"t{n}", uuid=UUID(int=n), **settings)
+        Recipient(target_id=n, address=address, tag=f"t{n}", uuid=str(UUID(int=n)), **settings)
         for n, address in enumerate(addresses)
     ]
 

@@ -68,7 +68,7 @@ def signed(email: Email, key: Key = RSA, *, name: str = "Ann Lee", address: str 
         target_id=1,
         address=address,
         tag="m1-t1",
-        uuid=UUID(int=1),
+        uuid=str(UUID(int=1)),
         name=name,
         unsubscribe_url="https://example.org/u/abc?x=1",
     )
@@ -213,7 +213,7 @@ def test_copies_of_cc_and_bcc_are_signed_too() -> None:
         visible_cc=("carl@example.com",),
     )
     template = render(outgoing, SENDER)
-    copy = Recipient(target_id=1, address="carl@example.com", tag="m1-t2", uuid=UUID(int=2), role=Role.CC)
+    copy = Recipient(target_id=1, address="carl@example.com", tag="m1-t2", uuid=str(UUID(int=2)), role=Role.CC)
     head = template.head(copy, mailbox(copy.address), DATE)
     line = Signer("example.org", "s1", RSA).begin(template.common).header(head, time.time())
     assert verifies(line + head + template.common, RECORDS)

@@ -38,7 +38,7 @@ SENDER = Sender(mailbox=Mailbox("news", "example.org"), name="Example News")
 
 def recipient(address: str, *, name: str | None = None, role: Role = Role.TO) -> Recipient:
     """A delivery to `address`."""
-    return Recipient(target_id=1, address=address, tag="m1-t1", uuid=UUID(int=1), role=role, name=name)
+    return Recipient(target_id=1, address=address, tag="m1-t1", uuid=str(UUID(int=1)), role=role, name=name)
 
 
 def spliced(email: Email, to: Recipient, **visible: tuple[str, ...]) -> bytes:

@@ -115,7 +115,7 @@ PREPARED = object()
 
 def recipient(delivery: Claimed) -> Recipient:
     """A row as the adapter sees it."""
-    return Recipient(delivery.target_id, delivery.address, f"d-{delivery.target_id}", UUID(int=delivery.target_id))
+    return Recipient(delivery.target_id, delivery.address, f"d-{delivery.target_id}", str(UUID(int=delivery.target_id)))
 
 
 def run(

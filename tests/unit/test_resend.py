@@ -42,7 +42,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipients(*addresses: str, **settings: Any) -> list[Recipient]:
     """Deliveries to these addresses, tagged t000, t001 and so on."""
     return [
-        Recipient(target_id=n, address=address, tag=f"t{n:03}", uuid=UUID(int=n), **settings)
+        Recipient(target_id=n, address=address, tag=f"t{n:03}", uuid=str(UUID(int=n)), **settings)
         for n, address in enumerate(addresses)
     ]
 

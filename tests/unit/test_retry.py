@@ -36,7 +36,7 @@ def judge(
     return verdict.status, verdict.wait_s, verdict.refund, verdict.doubt
 
 
-LAST = replace(FIRST, attempt=3)
+LAST = FIRST._replace(attempt=3)
 HOLD = replace(POLICY, on_unknown=OnUnknown.HOLD)
 
 
@@ -50,7 +50,7 @@ HOLD = replace(POLICY, on_unknown=OnUnknown.HOLD)
         (judge(Action.RETRY), (S.RETRYING, 2.0, 0, 0)),
         (judge(Action.RETRY, retry_after_s=9.0), (S.RETRYING, 9.0, 0, 0)),
         (judge(Action.RETRY, LAST), (S.FAILED, 0.0, 0, 0)),
-        (judge(Action.RETRY, replace(LAST, doubts=1)), (S.UNKNOWN, 0.0, 0, 0)),
+        (judge(Action.RETRY, LAST._replace(doubts=1)), (S.UNKNOWN, 0.0, 0, 0)),
         (judge(Action.RETRY, LAST, throttled=True), (S.RETRYING, 60.0, 1, 0)),
         (judge(Action.RETRY, throttled=True, retry_after_s=99.0), (S.RETRYING, 99.0, 1, 0)),
         (judge(Action.RETRY_AFTER, LAST, retry_after_s=5.0), (S.RETRYING, 5.0, 1, 0)),

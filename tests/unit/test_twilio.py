@@ -162,7 +162,7 @@ def test_closing_waits_for_the_answer_of_a_request_in_flight() -> None:
         client = httpx.AsyncClient(transport=httpx.MockTransport(slow), base_url="https://twilio.test")
         adapter = TwilioAdapter(SETTINGS, client, now=lambda: NOW)
         prepared = adapter.prepare(Outgoing(message_id="m", content=Sms(content="x"), expires_at=NOW))
-        person = Recipient(1, "+15005550010", "t", UUID(int=1))
+        person = Recipient(1, "+15005550010", "t", str(UUID(int=1)))
         sending = asyncio.create_task(adapter.send(prepared, [person]))
         await asked.wait()
         closing = asyncio.create_task(adapter.aclose())

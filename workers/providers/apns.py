@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -17,8 +18,10 @@ from messaging.errors import InvalidArgumentError
 from messaging.outcome import Action, Outcome
 from workers.providers.apns_codes import CODES, classify
 from workers.providers.apns_payload import PreparedApns, render
+from workers.providers.background import Background
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
-from workers.providers.http2 import Http2Client, NotSentError, UnknownOutcomeError
+from workers.providers.http2 import Http2Client, NotSentError, Response, UnknownOutcomeError
+from workers.providers.http2_call import Answer
 from workers.providers.http2_outcome import outcome_of
 from workers.providers.shared_token import NoTokenError, SharedToken
 from workers.providers.tls import client_context
@@ -34,6 +37,9 @@ TOKEN_SHORTEST_S = 20 * 60
 
 NO_DEVICE = "00" * 32
 """A token of the usual form that no device has."""
+_AGAIN = frozenset({Action.RECONNECT_RETRY, Action.REFRESH_AUTH_RETRY})
+"""Outcomes after which this adapter tries once more itself."""
+_HARMLESS = re.compile(r"[A-Za-z0-9]+", re.ASCII).fullmatch
 _CHECK_HEADERS = (("apns-push-type", "background"), ("apns-priority", "5"), ("apns-expiration", "0"))
 _CHECK_BODY = b'{"aps":{"content-available":1}}'
 
@@ -64,6 +70,8 @@ class ApnsAdapter:
         environment = "development" if account.options.get("sandbox", False) else "production"
         name = f"apns:{environment}:{self._team_id}:{self._key_id}:{digest}"
         self._token = SharedToken(context.tokens, name, self._mint)
+        self._authorization = "", ("authorization", "")
+        self._background = Background()
 
     def prepare(self, outgoing: Outgoing) -> PreparedApns:
         """Render once what all recipients share; raises `ContentError` with Apple's code."""
@@ -80,7 +88,7 @@ class ApnsAdapter:
 
     async def check(self) -> Outcome:
         """What Apple says to a push for no device: a key, team and topic that are good are answered BadDeviceToken."""
-        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=uuid.uuid4())
+        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=str(uuid.uuid4()))
         topic = ("apns-topic", self._bundle_id)
         outcome = await self._send_one(PreparedApns((topic, *_CHECK_HEADERS), _CHECK_BODY), nobody)
         if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET}:
@@ -91,15 +99,37 @@ class ApnsAdapter:
         """Let what is in flight finish, then close the connections."""
         await self._client.aclose()
 
-    async def _send_one(self, prepared: PreparedApns, recipient: Recipient) -> Outcome:
+    def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
+        """See `OneByOne.start`: what is accepted at once, as nearly everything is, needs no task."""
+        token = self._token.at_hand()
+        if token is None or not recipient.address or not isinstance(prepared, PreparedApns):
+            self._background.run(self._send_alone(prepared, recipient), done)
+            return
+
+        def answered(answer: Answer) -> None:
+            outcome = self._outcome(answer)
+            if outcome.action in _AGAIN:
+                self._background.run(self._send_one(prepared, recipient, (token, outcome)), done)
+            else:
+                done(outcome)
+
+        self._client.submit(_path(recipient), self._headers(token, prepared, recipient), prepared.body, answered)
+
+    async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
+        return (await self.send(prepared, (recipient,)))[0]
+
+    async def _send_one(
+        self, prepared: PreparedApns, recipient: Recipient, first: tuple[str, Outcome] | None = None
+    ) -> Outcome:
+        """Send to one, again where that helps; `first` is the token and the outcome of an attempt that was made."""
         if not recipient.address:
             return classify(400, b'{"reason":"MissingDeviceToken"}')
-        path = f"/3/device/{quote(recipient.address, safe='', errors='replace')}"
         reconnected = renewed = False
         try:
-            token = await self._token.current()
+            token = first[0] if first else await self._token.current()
             while True:
-                outcome = await self._attempt(path, token, prepared, recipient)
+                outcome = first[1] if first else await self._attempt(token, prepared, recipient)
+                first = None
                 if outcome.action is Action.RECONNECT_RETRY and not reconnected:
                     reconnected = True
                 elif outcome.action is Action.REFRESH_AUTH_RETRY and not renewed:
@@ -114,15 +144,24 @@ class ApnsAdapter:
             return Outcome(Action.STOP_PROVIDER, code=outcome.code, reason=reason)
         return outcome
 
-    async def _attempt(self, path: str, token: str, prepared: PreparedApns, recipient: Recipient) -> Outcome:
-        headers = (("authorization", f"bearer {token}"), *prepared.headers, ("apns-id", str(recipient.uuid)))
+    async def _attempt(self, token: str, prepared: PreparedApns, recipient: Recipient) -> Outcome:
+        headers = self._headers(token, prepared, recipient)
         try:
-            response = await self._client.request("POST", path, headers, prepared.body)
+            return self._outcome(await self._client.request("POST", _path(recipient), headers, prepared.body))
         except (NotSentError, UnknownOutcomeError) as error:
-            return outcome_of(error)
-        outcome = classify(response.status, response.body)
+            return self._outcome(error)
+
+    def _headers(self, token: str, prepared: PreparedApns, recipient: Recipient) -> Sequence[tuple[str, str]]:
+        if self._authorization[0] != token:
+            self._authorization = token, ("authorization", f"bearer {token}")
+        return (self._authorization[1], *prepared.headers, ("apns-id", recipient.uuid))
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        if not isinstance(answer, Response):
+            return outcome_of(answer)
+        outcome = classify(answer.status, answer.body)
         if outcome.action is Action.RECONNECT_RETRY:
-            self._client.retire(response.connection)
+            self._client.retire(answer.connection)
         return outcome
 
     async def _mint(self) -> Minted:
@@ -137,6 +176,12 @@ class ApnsAdapter:
         if age_s < TOKEN_SHORTEST_S:
             return await self._token.current()
         return await self._token.renewed(refused)
+
+
+def _path(recipient: Recipient) -> str:
+    address = recipient.address
+    # quoting what is nearly always hexadecimal costs more than to see that it is
+    return f"/3/device/{address if _HARMLESS(address) else quote(address, safe='', errors='replace')}"
 
 
 def _text(account: Account, name: str) -> str:

@@ -11,7 +11,7 @@ A provider that reports what became of its messages has a second function, a `Re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from messaging.channel import Role
 from workers.providers.destinations import Destinations
@@ -20,24 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-    from uuid import UUID
 
     from messaging.message import Content
     from messaging.outcome import Outcome
     from messaging.receipt import Inbound, Receipt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recipient:
-    """One delivery as an adapter sees it."""
+    """One delivery as an adapter sees it. Not frozen: that would cost each of ten thousand a second a microsecond."""
 
     target_id: int
     address: str
     """Device token, email address or E.164 number."""
     tag: str
     """Our own name of the delivery (URL-safe, under 60 characters); stable over retries."""
-    uuid: UUID
-    """The same as a UUID, for apns-id and the like; stable over retries."""
+    uuid: str
+    """The same as a UUID in its text form, for apns-id and the like; stable over retries."""
     role: Role = Role.TO
     name: str | None = None
     attempt: int = 1
@@ -135,6 +134,15 @@ class Adapter(Protocol):
 
     async def aclose(self) -> None:
         """Let what is in flight finish, then close the connections."""
+        ...
+
+
+@runtime_checkable
+class OneByOne(Protocol):
+    """What an adapter may have besides, whose requests carry one recipient each: to begin one without a task for it."""
+
+    def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
+        """As `send` to one; `done` is called once with the outcome, on the event loop, maybe before this returns."""
         ...
 
 

@@ -10,11 +10,13 @@ from urllib.parse import quote
 
 from messaging.clock import clock
 from messaging.outcome import Action, Outcome
+from workers.providers.background import Background
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.fcm_codes import CODES, classify, classify_token_endpoint
 from workers.providers.fcm_credentials import ServiceAccount
 from workers.providers.fcm_payload import PreparedFcm, render
-from workers.providers.http2 import Http2Client, NotSentCause, NotSentError, UnknownOutcomeError
+from workers.providers.http2 import Http2Client, NotSentCause, NotSentError, Response, UnknownOutcomeError
+from workers.providers.http2_call import Answer
 from workers.providers.http2_outcome import outcome_of
 from workers.providers.shared_token import NoTokenError, SharedToken
 from workers.providers.tls import client_context
@@ -57,6 +59,8 @@ class FcmAdapter:
         self._project_id = service.project_id
         self._path = f"/v1/projects/{quote(service.project_id, safe='')}/messages:send"
         self._token = SharedToken(context.tokens, service.token_key, service.mint)
+        self._authorized: tuple[str, tuple[tuple[str, str], ...]] = "", ()
+        self._background = Background()
 
     def prepare(self, outgoing: Outgoing) -> PreparedFcm:
         """Render once what all recipients share; raises `ContentError`."""
@@ -76,7 +80,7 @@ class FcmAdapter:
 
         A good account is told that the registration token is invalid.
         """
-        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=uuid.uuid4())
+        nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=str(uuid.uuid4()))
         outcome = await self._send_one(PreparedFcm(_DRY_RUN, expires_at=self._now()), nobody)
         if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET, Action.REJECT_MESSAGE}:
             return Outcome(Action.ACCEPTED, reason=f"Google takes the service account for {self._project_id}.")
@@ -86,37 +90,76 @@ class FcmAdapter:
         """Let what is in flight finish, then close the connections."""
         await self._client.aclose()
 
-    async def _send_one(self, prepared: PreparedFcm, recipient: Recipient) -> Outcome:
+    def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
+        """See `OneByOne.start`: what is accepted at once, as nearly everything is, needs no task."""
+        token = self._token.at_hand()
+        if token is None or not isinstance(prepared, PreparedFcm):
+            self._background.run(self._send_alone(prepared, recipient), done)
+            return
+
+        def answered(answer: Answer) -> None:
+            outcome = _outcome(answer, prepared)
+            if outcome.action is Action.REFRESH_AUTH_RETRY or _is_turned_away(answer):
+                self._background.run(self._send_one(prepared, recipient, (token, answer)), done)
+            else:
+                done(outcome)
+
+        self._client.submit(self._path, self._headers(token), prepared.body(recipient.address, self._now()), answered)
+
+    async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
+        return (await self.send(prepared, (recipient,)))[0]
+
+    async def _send_one(
+        self, prepared: PreparedFcm, recipient: Recipient, first: tuple[str, Answer] | None = None
+    ) -> Outcome:
+        """Send to one, again where that helps; `first` is the token and the answer of an attempt that was made."""
         body = prepared.body(recipient.address, self._now())
         reconnected = renewed = False
         try:
-            token = await self._token.current()
+            token = first[0] if first else await self._token.current()
             while True:
-                headers = (("authorization", f"Bearer {token}"), _CONTENT_TYPE)
-                try:
-                    response = await self._client.request("POST", self._path, headers, body)
-                except NotSentError as error:
-                    if error.cause is NotSentCause.GOAWAY and not reconnected:
-                        reconnected = True
-                        continue
-                    return outcome_of(error)
-                outcome = classify(
-                    response.status,
-                    response.body,
-                    retry_after=response.header(b"retry-after"),
-                    payload_accepted=prepared.accepted,
-                )
-                if outcome.action is Action.ACCEPTED:
-                    prepared.accepted = True
-                elif outcome.action is Action.REFRESH_AUTH_RETRY:
-                    if renewed:
-                        reason = f"{outcome.reason} A new one is refused as well: check the service account."
-                        return Outcome(Action.STOP_PROVIDER, code=outcome.code, reason=reason)
-                    renewed = True
-                    token = await self._token.renewed(token)
+                answer = first[1] if first else await self._attempt(token, body)
+                first = None
+                if _is_turned_away(answer) and not reconnected:
+                    reconnected = True
                     continue
-                return outcome
-        except UnknownOutcomeError as error:
-            return outcome_of(error)
+                outcome = _outcome(answer, prepared)
+                if outcome.action is not Action.REFRESH_AUTH_RETRY:
+                    return outcome
+                if renewed:
+                    reason = f"{outcome.reason} A new one is refused as well: check the service account."
+                    return Outcome(Action.STOP_PROVIDER, code=outcome.code, reason=reason)
+                renewed = True
+                token = await self._token.renewed(token)
         except NoTokenError as error:
             return error.outcome
+
+    async def _attempt(self, token: str, body: bytes) -> Answer:
+        try:
+            return await self._client.request("POST", self._path, self._headers(token), body)
+        except (NotSentError, UnknownOutcomeError) as error:
+            return error
+
+    def _headers(self, token: str) -> Sequence[tuple[str, str]]:
+        if self._authorized[0] != token:
+            self._authorized = token, (("authorization", f"Bearer {token}"), _CONTENT_TYPE)
+        return self._authorized[1]
+
+
+def _is_turned_away(answer: Answer) -> bool:
+    """By a connection that was being closed, before the server looked at it."""
+    return isinstance(answer, NotSentError) and answer.cause is NotSentCause.GOAWAY
+
+
+def _outcome(answer: Answer, prepared: PreparedFcm) -> Outcome:
+    if not isinstance(answer, Response):
+        return outcome_of(answer)
+    outcome = classify(
+        answer.status,
+        answer.body,
+        retry_after=answer.header(b"retry-after"),
+        payload_accepted=prepared.accepted,
+    )
+    if outcome.action is Action.ACCEPTED:
+        prepared.accepted = True
+    return outcome

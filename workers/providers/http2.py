@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from workers.providers.http2_answer import NotSentCause, NotSentError, Response, UnknownOutcomeError
-from workers.providers.http2_call import Call
+from workers.providers.http2_call import Answer, Call
 from workers.providers.http2_connection import Connection
 from workers.providers.http2_deadlines import Deadlines
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Http2Client", "NotSentCause", "NotSentError", "Response", "UnknownOutcomeError"]
 
@@ -83,6 +83,7 @@ class Http2Client:
         self._deadlines = Deadlines(self._expire)
         self._sound: set[tuple[str, str]] = set()
         self._idle: asyncio.Event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def free_streams(self) -> int:
@@ -106,19 +107,52 @@ class Http2Client:
         been, and `ValueError` for a path that is not printable ASCII or a header no peer would take.
         A cancelled call resets its stream.
         """
-        if self._closing:
-            msg = "The client is being closed; nothing was sent."
-            raise NotSentError(msg, cause=NotSentCause.CLOSED)
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+        def done(answer: Answer) -> None:
+            if future.done():
+                return
+            if isinstance(answer, Response):
+                future.set_result(answer)
+            else:
+                future.set_exception(answer)
+
+        call = self.submit(path, headers, body, done, method=method, timeout_s=timeout_s)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.drop()
+            self._abandon(call)
+            raise
+
+    def submit(
+        self,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        done: Callable[[Answer], None],
+        *,
+        method: str = "POST",
+        timeout_s: float | None = None,
+    ) -> Call:
+        """As `request`, without anybody who waits: `done` is called once, with the answer or the error.
+
+        That may be before this returns. Raises `ValueError` as `request` does, and then `done` is not called.
+        """
         if not (path.isascii() and path.isprintable()):
             msg = "The path holds a character that must be percent-encoded; quote it first."
             raise ValueError(msg)
         for field in headers:
             if field not in self._sound:
                 self._check(field)
-        loop = asyncio.get_running_loop()
         pseudo = self._pseudo if method == "POST" else ((":method", method), *self._pseudo[1:])
-        call = Call(loop.create_future(), pseudo, path, headers, body)
-        self._deadlines.add(call, self._request_timeout_s if timeout_s is None else timeout_s)
+        allowed_s = self._request_timeout_s if timeout_s is None else timeout_s
+        loop, deadlines = self._loop or self._live_here(), self._deadlines
+        call = Call(done, pseudo, path, headers, body, deadlines.under_way, loop.time() + allowed_s, allowed_s)
+        if self._closing:
+            call.end(NotSentError("The client is being closed; nothing was sent.", cause=NotSentCause.CLOSED))
+            return call
+        deadlines.add(call, loop)
         connection = None if self._waiting else self._freest()
         if connection is not None:
             connection.start(call)
@@ -127,13 +161,11 @@ class Http2Client:
         else:
             self._waiting.append(call)
             self._connect_missing()
-        try:
-            return await call.future
-        except asyncio.CancelledError:
-            self._abandon(call)
-            raise
-        finally:
-            self._deadlines.forget(call)
+        return call
+
+    def _live_here(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _check(self, field: tuple[str, str]) -> None:
         """Remember a header as fit to send; raises `ValueError` where it is not."""
@@ -195,7 +227,7 @@ class Http2Client:
         """Start what waits, as far as there are free streams."""
         waiting = self._waiting
         while waiting:
-            if waiting[0].future.done():
+            if waiting[0].ended:
                 waiting.popleft()
                 continue
             connection = self._freest()
@@ -206,14 +238,14 @@ class Http2Client:
         if self._closing:
             self._idle.set()
 
-    def _expire(self, call: Call, timeout_s: float) -> None:
-        left = call.left
+    def _expire(self, call: Call) -> None:
+        left, timeout_s = call.left, call.timeout_s
         self._abandon(call)
         if left:
-            call.fail(UnknownOutcomeError(f"No answer came within {timeout_s:g} s after the request left."))
+            call.end(UnknownOutcomeError(f"No answer came within {timeout_s:g} s after the request left."))
         else:
             reason = f"The request could not leave within {timeout_s:g} s (no free stream, window or connection)."
-            call.fail(NotSentError(reason, cause=NotSentCause.TIMEOUT))
+            call.end(NotSentError(reason, cause=NotSentCause.TIMEOUT))
 
     def _abandon(self, call: Call) -> None:
         if call.stream_id:
@@ -235,7 +267,7 @@ class Http2Client:
     def _fail_waiting(self, reason: str, cause: NotSentCause) -> None:
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
-            call.fail(NotSentError(reason, cause=cause))
+            call.end(NotSentError(reason, cause=cause))
         self._idle.set()
 
     # opening connections

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.providers.http2_answer import NotSentError, Response, UnknownOutcomeError
 
+Answer = Response | NotSentError | UnknownOutcomeError
+
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A request and what has come back so far; `future` brings the answer."""
+    """A request and what has come back so far; `done` is called once, with the answer or why there is none."""
 
-    future: asyncio.Future[Response]
+    done: Callable[[Answer], None]
     pseudo: Sequence[tuple[str, str]]
     path: str
     headers: Sequence[tuple[str, str]]
     body: bytes
+    under_way: set[Call]
+    """Where it is listed until it ends."""
+    deadline_s: float
+    """By the clock of the event loop."""
+    timeout_s: float
     stream_id: int = 0
     sent: int = 0
     """Bytes of the body handed to the transport."""
@@ -28,13 +34,21 @@ class Call:
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     unacknowledged: int = 0
+    ended: bool = False
+    """Whether `done` was called, or nobody waits any more."""
 
     @property
     def left(self) -> bool:
         """Whether the whole request was handed to the transport."""
         return self.stream_id != 0 and self.sent >= len(self.body)
 
-    def fail(self, error: NotSentError | UnknownOutcomeError) -> None:
-        """End with `error`, unless it has ended."""
-        if not self.future.done():
-            self.future.set_exception(error)
+    def end(self, answer: Answer) -> None:
+        """End with `answer`, unless it has ended."""
+        if not self.ended:
+            self.drop()
+            self.done(answer)
+
+    def drop(self) -> None:
+        """Nobody waits any more."""
+        self.ended = True
+        self.under_way.discard(self)

@@ -256,10 +256,10 @@ class Connection(asyncio.Protocol):
         calls, self.calls, self._blocked = self.calls, {}, {}
         for call in calls.values():
             if call.left:
-                call.fail(UnknownOutcomeError(f"The request left, then {why}."))
+                call.end(UnknownOutcomeError(f"The request left, then {why}."))
             else:
                 reason = f"Before the whole request had left, {why}."
-                call.fail(NotSentError(reason, cause=NotSentCause.CONNECTION_LOST))
+                call.end(NotSentError(reason, cause=NotSentCause.CONNECTION_LOST))
         self._on_closed(self)
 
     # what the server says
@@ -297,7 +297,7 @@ class Connection(asyncio.Protocol):
         call.size += length
         if call.size > LARGEST_RESPONSE_BYTES:
             self.abandon(call)
-            call.fail(UnknownOutcomeError(f"The answer is longer than {LARGEST_RESPONSE_BYTES} bytes."))
+            call.end(UnknownOutcomeError(f"The answer is longer than {LARGEST_RESPONSE_BYTES} bytes."))
             return
         call.unacknowledged += length
         if call.unacknowledged >= _ACKNOWLEDGE_STREAM and event.stream_ended is None:
@@ -312,11 +312,11 @@ class Connection(asyncio.Protocol):
         if self._blocked.pop(event.stream_id, None):  # answered before it had the whole request
             self._reset(event.stream_id)
         if call.status not in _STATUSES:
-            call.fail(UnknownOutcomeError("The answer has no status that HTTP knows."))
+            call.end(UnknownOutcomeError("The answer has no status that HTTP knows."))
             return
         self.answered = True
-        if not call.future.done():
-            call.future.set_result(Response(call.status, call.response, b"".join(call.chunks), self.serial))
+        chunks = call.chunks
+        call.end(Response(call.status, call.response, chunks[0] if len(chunks) == 1 else b"".join(chunks), self.serial))
 
     def _stream_reset(self, event: StreamReset) -> None:
         call = self.calls.pop(event.stream_id, None)
@@ -327,9 +327,9 @@ class Connection(asyncio.Protocol):
         name = error_name(int(code or 0))
         if code == ErrorCodes.REFUSED_STREAM and not call.begun:
             reason = "The server refused the stream (REFUSED_STREAM)."
-            call.fail(NotSentError(reason, cause=NotSentCause.REFUSED_STREAM))
+            call.end(NotSentError(reason, cause=NotSentCause.REFUSED_STREAM))
         else:
-            call.fail(UnknownOutcomeError(f"The server reset the stream ({name})."))
+            call.end(UnknownOutcomeError(f"The server reset the stream ({name})."))
 
     def _settings_changed(self, _event: RemoteSettingsChanged) -> None:
         self._limit = min(self._h2.remote_settings.max_concurrent_streams, _STREAMS_AT_MOST)
@@ -356,12 +356,12 @@ class Connection(asyncio.Protocol):
             self._blocked.pop(stream_id, None)
             call = self.calls.pop(stream_id)
             if call.begun:
-                call.fail(
+                call.end(
                     UnknownOutcomeError(f"The server closed the connection in the middle of its answer ({notice}).")
                 )
                 continue
             reason = f"The server closed the connection before it looked at the request ({notice})."
-            call.fail(NotSentError(reason, cause=NotSentCause.GOAWAY))
+            call.end(NotSentError(reason, cause=NotSentCause.GOAWAY))
 
     # sending
 

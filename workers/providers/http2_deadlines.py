@@ -13,26 +13,20 @@ from workers.providers.http2_call import Call
 
 
 class Deadlines:
-    """Calls and the times by which each must have its answer."""
+    """Calls that are under way, and the times by which each must have its answer."""
 
-    def __init__(self, expire: Callable[[Call, float], None]) -> None:
-        """`expire` gets a call whose time ran out, and the seconds it had."""
+    def __init__(self, expire: Callable[[Call], None]) -> None:
+        """`expire` gets a call whose time ran out."""
+        self.under_way: set[Call] = set()
         self._expire = expire
-        self._running: dict[Call, tuple[float, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
-    def add(self, call: Call, timeout_s: float) -> None:
-        """Expire `call` in `timeout_s` seconds, unless it is forgotten before."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        self._running[call] = (deadline, timeout_s)
-        if deadline < self._timer_at:
-            self._wake_at(loop, deadline)
-
-    def forget(self, call: Call) -> None:
-        """`call` has ended."""
-        self._running.pop(call, None)
+    def add(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+        """Expire `call` at its deadline, unless it ends before."""
+        self.under_way.add(call)
+        if call.deadline_s < self._timer_at:
+            self._wake_at(loop, call.deadline_s)
 
     def stop(self) -> None:
         """Expire nothing any more."""
@@ -49,9 +43,8 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         self._timer, self._timer_at = None, math.inf
         now = loop.time()
-        due = [(call, had_s) for call, (deadline, had_s) in self._running.items() if deadline <= now]
-        for call, had_s in due:
-            self.forget(call)
-            self._expire(call, had_s)
-        if self._running:
-            self._wake_at(loop, min(deadline for deadline, _ in self._running.values()))
+        # a set has no order, and requests are to end in theirs
+        for call in sorted((call for call in self.under_way if call.deadline_s <= now), key=lambda c: c.deadline_s):
+            self._expire(call)
+        if self.under_way:
+            self._wake_at(loop, min(call.deadline_s for call in self.under_way))

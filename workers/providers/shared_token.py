@@ -36,13 +36,19 @@ class SharedToken:
         self._failed_until = 0.0
         self._lock = asyncio.Lock()
 
+    def at_hand(self) -> str | None:
+        """The token to use now, where it need not be asked for."""
+        return self._token if time.monotonic() < self._until else None
+
     async def current(self) -> str:
         """The token to use now; raises `NoTokenError`."""
-        if self._token is not None and time.monotonic() < self._until:
-            return self._token
+        token = self.at_hand()
+        if token is not None:
+            return token
         async with self._lock:
-            if self._token is not None and time.monotonic() < self._until:
-                return self._token
+            token = self.at_hand()
+            if token is not None:
+                return token
             return await self._keep(lambda: self._store.get(self._key, self._mint))
 
     async def renewed(self, rejected: str) -> str:
