@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Engine
 from messaging.channel import Lane
 from messaging.outcome import Action
 from messaging.receipt import Event
-from messaging.status import MessageState
 from messaging.store import batches, dead_targets, ledger, provider_ids, provider_stops, suppressions
 from messaging.store.batches import Lease, LeaseLostError
 from messaging.store.engine import AWAY
@@ -63,11 +62,14 @@ class DatabaseBook:
             return None
 
         def work(connection: Connection) -> Window | None:
-            held = batches.hold(connection, self.owned, lease_s=self.lease_s)
-            if held.expired or held.state is not MessageState.PROCESSING or (held.is_down and not self.on_trial):
-                return None
             return ledger.claim(
-                connection, self.owned, after=after, window=window, bulk=self.to_topics or self.owned.lane is Lane.BULK
+                connection,
+                self.owned,
+                after=after,
+                window=window,
+                bulk=self.to_topics or self.owned.lane is Lane.BULK,
+                lease_s=self.lease_s,
+                on_trial=self.on_trial,
             )
 
         try:
@@ -96,8 +98,7 @@ class DatabaseBook:
                 return
 
     def _write(self, connection: Connection, answered: Answered) -> None:
-        batches.hold(connection, self.owned, lease_s=self.lease_s)
-        ledger.record(connection, self.owned, answered.verdicts)
+        ledger.record(connection, self.owned, answered.verdicts, lease_s=self.lease_s)
         if self.finds_by_id:
             provider_ids.keep(connection, self.owned, answered.verdicts)
         if answered.dead:

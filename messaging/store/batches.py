@@ -120,7 +120,7 @@ def suspect(connection: Connection, owned: Lease, target_id: int, *, deaths: int
     connection.execute(
         text("""UPDATE batches SET deaths = :deaths, suspect_target = :target
                  WHERE month = :month AND id = :id AND claim = :claim"""),
-        _key(owned) | {"deaths": deaths, "target": target_id},
+        key_of(owned) | {"deaths": deaths, "target": target_id},
     )
 
 
@@ -130,14 +130,7 @@ _NESTED_LOOKUPS = ", ".join(
     f"set_config('enable_{node}', 'off', true)" for node in ("hashjoin", "mergejoin", "seqscan", "bitmapscan")
 )
 
-_HOLD = text(f"""
-UPDATE batches b SET lease_until = now() + make_interval(secs => :lease_s)
-  FROM messages m
- WHERE b.month = :month AND b.id = :id AND b.claim = :claim AND b.state = {BatchState.LEASED:d}
-   AND b.lease_until > now() AND m.id = b.message_id
-RETURNING m.state, m.expires_at <= now() AS expired,
-          (SELECT p.stopped_at IS NOT NULL FROM providers p WHERE p.id = b.provider_id) AS is_down, {_NESTED_LOOKUPS}
-""")
+_HOLD = text(f"SELECT h.*, {_NESTED_LOOKUPS} FROM hold_batch(:month, :id, :claim, :lease_s) h")
 
 
 def look_up(connection: Connection) -> None:
@@ -165,10 +158,10 @@ def hold(connection: Connection, owned: Lease, *, lease_s: float) -> Held:
     Raises `LeaseLostError` where we own it no longer. Whoever writes rows of a batch locks the batch first: a
     take-over waits, or we find out here. What follows in the transaction is planned as lookups by key.
     """
-    row = connection.execute(_HOLD, _key(owned) | {"lease_s": lease_s}).one_or_none()
-    if row is None:
+    row = connection.execute(_HOLD, key_of(owned) | {"lease_s": lease_s}).one()
+    if row.o_state is None:
         raise LeaseLostError
-    return Held(MessageState.of(row.state), row.expired, bool(row.is_down))
+    return Held(MessageState.of(row.o_state), row.o_expired, bool(row.o_is_down))
 
 
 def count(connection: Connection, ref: BatchRef, changes: dict[str, int]) -> None:
@@ -253,7 +246,7 @@ def release(
     """
     row = connection.execute(
         _RELEASE,
-        _key(owned)
+        key_of(owned)
         | {
             "message": owned.message_id,
             "first": owned.first_target,
@@ -335,5 +328,6 @@ def unhint(connection: Connection, refs: list[BatchRef]) -> None:
         )
 
 
-def _key(owned: Lease) -> dict[str, Any]:
+def key_of(owned: Lease) -> dict[str, Any]:
+    """What names a batch and our claim on it, as parameters of a statement."""
     return {"month": owned.ref.month, "id": owned.ref.id, "claim": owned.claim}

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from messaging.channel import Role
-from messaging.status import OPEN, DeliveryStatus, MessageState
+from messaging.status import DeliveryStatus, MessageState
 from messaging.store import batches, finishing
-from messaging.store.batches import BatchRef, Lease
+from messaging.store.batches import BatchRef, Lease, LeaseLostError
 
 _S = DeliveryStatus
 _ROLES = (Role.TO, Role.CC, Role.BCC)
-_OPEN = f"({', '.join(str(status.code) for status in sorted(OPEN, key=lambda s: s.code))})"
 _WAITING = f"({_S.QUEUED.code}, {_S.RETRYING.code})"
 
 _RANGE = "d.month = :month AND d.message_id = :message AND d.target_id BETWEEN :first AND :last AND d.batch_id = :id"
@@ -85,27 +84,8 @@ class Claimed(NamedTuple):
         return cls(0, "", "", 1, 0, Role.TO)
 
 
-# The lookups are LATERAL with OFFSET 0 and the update is by array: neither leaves the planner a join to get wrong.
-_CANDIDATES = text(f"""
-SELECT d.target_id, d.attempts, d.doubts, d.role, t.identifier, t.name,
-       CASE WHEN t.id IS NULL THEN 'target_deleted'
-            WHEN t.expired_at IS NOT NULL OR t.dead_at IS NOT NULL THEN 'target_expired'
-            WHEN x.scope IS NOT NULL THEN 'suppressed' END AS code
-  FROM (SELECT d.target_id, d.attempts, d.doubts, d.role FROM deliveries d
-         WHERE d.month = :month AND d.message_id = :message AND d.target_id > :after AND d.target_id <= :last
-           AND d.batch_id = :id
-           AND (d.status = {_S.QUEUED.code} OR d.status = {_S.RETRYING.code} AND d.due_at <= now())
-         ORDER BY d.target_id LIMIT :window) d
-  LEFT JOIN LATERAL (SELECT * FROM targets t WHERE t.id = d.target_id OFFSET 0) t ON true
-  LEFT JOIN LATERAL (SELECT x.scope FROM suppressions x WHERE x.project_id = t.project_id AND x.channel = t.channel
-                        AND x.address_hash = t.address_hash AND (x.scope = 'everything' OR :bulk) OFFSET 0) x ON true
- ORDER BY d.target_id
-""")
-
-_CLAIM = text(f"""
-UPDATE deliveries d SET status = {_S.SENDING.code}, claim = :claim, attempts = d.attempts + 1, updated_at = now(),
-       due_at = NULL, error_code = NULL, error = NULL
- WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
+_CLAIM = text("""
+SELECT * FROM claim_window(:month, :id, :claim, :lease_s, :message, :after, :last, :window, :bulk, :on_trial)
 """)
 
 _DECLINE = text(f"""
@@ -133,30 +113,48 @@ class Window:
     """True when no row after the cursor is due."""
 
 
-def claim(connection: Connection, owned: Lease, *, after: int, window: int, bulk: bool) -> Window:
-    """Claim up to `window` due rows after target `after`, in target order, with the batch held.
+def claim(
+    connection: Connection, owned: Lease, *, after: int, window: int, bulk: bool, lease_s: float, on_trial: bool = False
+) -> Window | None:
+    """Hold the batch, and claim up to `window` due rows after target `after`, in target order.
 
-    Targets that are gone, dead or suppressed meanwhile are settled on the way and not returned: as `unknown` where an
-    earlier attempt may have arrived.
+    None where nothing may be sent: the message is paused, cancelled or has expired, or the provider stopped
+    (`on_trial`: that is no reason). Targets that are gone, dead or suppressed meanwhile are settled on the way and not
+    returned: as `unknown` where an earlier attempt may have arrived. Raises `LeaseLostError`.
     """
-    rows = connection.execute(_CANDIDATES, range_of(owned) | {"after": after, "window": window, "bulk": bulk}).all()
+    parameters = range_of(owned) | {
+        "claim": owned.claim,
+        "lease_s": lease_s,
+        "after": after,
+        "window": window,
+        "bulk": bulk,
+        "on_trial": on_trial,
+    }
+    row = connection.execute(_CLAIM, parameters).one()
+    if row.o_state is None:
+        raise LeaseLostError
+    if not row.o_may:
+        return None
+    columns = (row.o_targets, row.o_addresses, row.o_names, row.o_attempts, row.o_doubts, row.o_roles)
     claimed = [
-        Claimed(row.target_id, row.identifier, row.name, row.attempts + 1, row.doubts, _ROLES[row.role])
-        for row in rows
-        if row.code is None
+        Claimed(target, address, name, attempt, doubts, _ROLES[role])
+        for target, address, name, attempt, doubts, role in zip(*(values or () for values in columns), strict=True)
     ]
-    if claimed:
-        targets = [delivery.target_id for delivery in claimed]
-        connection.execute(_CLAIM, range_of(owned) | {"claim": owned.claim, "targets": targets})
+    if row.o_declined:
+        _decline(connection, owned, row.o_declined, row.o_declined_codes)
+    return Window(claimed, row.o_cursor if row.o_found else after, exhausted=row.o_found < window)
+
+
+def _decline(connection: Connection, owned: Lease, targets: Sequence[int], codes: Sequence[str]) -> None:
+    batches.look_up(connection)
     for code, (status, error) in _DECLINED.items():
-        declined = [row.target_id for row in rows if row.code == code]
+        declined = [target for target, its in zip(targets, codes, strict=True) if its == code]
         if declined:
             settled = connection.execute(
                 _DECLINE,
                 range_of(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
             ).scalars()
             batches.count(connection, owned.ref, _counters(Counter(_S.of(code_) for code_ in settled)))
-    return Window(claimed, rows[-1].target_id if rows else after, exhausted=len(rows) < window)
 
 
 # -- recording -------------------------------------------------------------------------------------
@@ -196,15 +194,36 @@ UPDATE deliveries d SET
 """)
 
 
-def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict]) -> int:
-    """Write the outcomes of claimed rows, with the batch held. Returns how many matched."""
+_RECORD_ACCEPTED = text("""
+SELECT * FROM record_accepted(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS jsonb))
+""")
+
+
+def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *, lease_s: float) -> int:
+    """Hold the batch, and write the outcomes of claimed rows. Returns how many matched; raises `LeaseLostError`."""
     refused = {v.status for v in verdicts} - _PERMITTED_FROM_SENDING
     if refused:
         raise ValueError(f"No delivery moves from sending to {', '.join(sorted(refused))}.")
-    moved = _write(connection, owned, verdicts, was=_S.SENDING)
-    doubtful = sum(v.doubt for v in verdicts if v.status is _S.RETRYING)
-    batches.count(connection, owned.ref, _counters(moved) | {"doubtful": doubtful})
-    return moved.total()
+    accepted = [v for v in verdicts if v.status is _S.ACCEPTED]  # nearly all of them, and all alike
+    named = {v.target_id: v.provider_message_id for v in accepted if v.provider_message_id is not None}
+    parameters = {
+        "lease_s": lease_s,
+        "message": owned.message_id,
+        "targets": [v.target_id for v in accepted],
+        "provider_ids": json.dumps(named) if named else None,
+    }
+    row = connection.execute(_RECORD_ACCEPTED, batches.key_of(owned) | parameters).one()
+    if row.o_state is None:
+        raise LeaseLostError
+    matched = int(row.o_matched)
+    if len(accepted) < len(verdicts):
+        batches.look_up(connection)
+        others = [v for v in verdicts if v.status is not _S.ACCEPTED]
+        moved = _write(connection, owned, others, was=_S.SENDING)
+        doubtful = sum(v.doubt for v in others if v.status is _S.RETRYING)
+        batches.count(connection, owned.ref, _counters(moved) | {"doubtful": doubtful})
+        matched += moved.total()
+    return matched
 
 
 def _write(

@@ -135,8 +135,8 @@ class TestALostWorker:
         with road.engine.begin() as connection:
             owned = batches.lease(connection, ref, lease_s=60)
             assert owned is not None
-            batches.hold(connection, owned, lease_s=60)
-            claimed = ledger.claim(connection, owned, after=0, window=5, bulk=True)
+            claimed = ledger.claim(connection, owned, after=0, window=5, bulk=True, lease_s=60)
+        assert claimed is not None
         assert len(claimed.claimed) == 5
         self.owned, self.sent, self.claimed = owned, sent, claimed.claimed
         return ref
@@ -173,8 +173,8 @@ class TestALostWorker:
         verdicts.append(Verdict(self.claimed[-1].target_id + 3, S.FAILED, error_code="late"))
         with road.engine.begin() as connection, pytest.raises(LeaseLostError):
             batches.hold(connection, self.owned, lease_s=60)
-        with road.engine.begin() as connection:
-            assert ledger.record(connection, self.owned, verdicts) == 0
+        with road.engine.begin() as connection, pytest.raises(LeaseLostError):
+            ledger.record(connection, self.owned, verdicts, lease_s=60)
         with road.engine.begin() as connection:
             assert ledger.keep_late(connection, self.owned, verdicts) == 3
         assert road.statuses(self.sent) == {S.ACCEPTED: 10, S.UNKNOWN: 2}
@@ -384,4 +384,4 @@ def test_the_ledger_refuses_moves_that_are_not_in_the_table(road: Road) -> None:
         assert owned is not None
         for status in (S.CANCELLED, S.QUEUED, S.DELIVERED):
             with pytest.raises(ValueError, match="No delivery moves"):
-                ledger.record(connection, owned, [Verdict(1, status)])
+                ledger.record(connection, owned, [Verdict(1, status)], lease_s=60)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -15,7 +14,7 @@ Patches = Iterator[tuple[str, Callable[[ModuleType], None]]]
 def patches(name: str) -> Patches:
     """What the build called `name` changes; nothing for the empty name. Raises `KeyError` for an unknown one."""
     if name:
-        yield BREAKS[name]
+        yield from BREAKS[name]
 
 
 def _acks_early(module: ModuleType) -> None:
@@ -46,23 +45,36 @@ def _no_doubt(module: ModuleType) -> None:
 
 
 def _no_lease(module: ModuleType) -> None:
-    """A batch is anybody's, however many work on it, and whoever wakes late may write."""
+    """A batch is anybody's, however many work on it."""
     lease = (
         str(module._LEASE)
         .replace("b.state = 0 AND b.due_at <= now()", "b.state < 2")
         .replace("AND b.lease_until < now()", "")
     )
-    hold = (
-        str(module._HOLD)
-        .replace("AND b.claim = :claim AND b.state = 1", "AND :claim > 0")
-        .replace("AND b.lease_until > now()", "")
-    )
-    module._LEASE, module._HOLD = module.text(lease), module.text(hold)  # type: ignore[attr-defined]
+    module._LEASE = module.text(lease)  # type: ignore[attr-defined]
+
+
+def _function(name: str, without: str, instead: str) -> Callable[[ModuleType], None]:
+    """A patch of the migrations: in the body of a function of the database, `without` becomes `instead`."""
+
+    def patch(module: ModuleType) -> None:
+        ensure_partitions = module.ensure_partitions
+
+        @functools.wraps(ensure_partitions)
+        def and_break(connection: Any) -> None:
+            ensure_partitions(connection)
+            body = connection.exec_driver_sql(f"SELECT pg_get_functiondef('{name}'::regproc)").scalar_one()
+            assert without in body or instead in body
+            connection.exec_driver_sql(body.replace(without, instead))
+
+        module.ensure_partitions = and_break  # type: ignore[attr-defined]
+
+    return patch
 
 
 def _new_id_each_time(module: ModuleType) -> None:
     """A request that is sent again has another id."""
-    module.delivery_uuid = lambda *_: uuid4()  # type: ignore[attr-defined]
+    module.delivery_uuid_prefix = lambda *_: str(uuid4())[:24]  # type: ignore[attr-defined]
 
 
 def _throttling_counts(module: ModuleType) -> None:
@@ -74,21 +86,9 @@ def _throttling_counts(module: ModuleType) -> None:
         verdict = decide(delivery, outcome, policy, uniform)
         if verdict.refund and delivery.attempt >= policy.max_attempts:
             return module.Verdict(delivery.target_id, module.DeliveryStatus.FAILED, error_code=outcome.code or None)
-        return dataclasses.replace(verdict, refund=0)
+        return verdict._replace(refund=0)
 
     module.decide = counting  # type: ignore[attr-defined]
-
-
-def _deaf(module: ModuleType) -> None:
-    """Pause and cancel are not read while a batch is sent."""
-    hold = module.hold
-
-    @functools.wraps(hold)
-    def holding(*args: Any, **kwargs: Any) -> Any:
-        held = hold(*args, **kwargs)
-        return module.Held(module.MessageState.PROCESSING, False, held.is_down)
-
-    module.hold = holding  # type: ignore[attr-defined]
 
 
 def _early(module: ModuleType) -> None:
@@ -114,16 +114,29 @@ def _told_again(module: ModuleType) -> None:
     module.event_key = lambda *_: uuid4().bytes  # type: ignore[attr-defined]
 
 
-BREAKS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
-    "acks-early": ("workers.tasks", _acks_early),
-    "no-sweep": ("workers.sweep", _no_sweep),
-    "takes-for-sent": ("messaging.store.ledger", _takes_for_sent),
-    "no-doubt": ("messaging.store.ledger", _no_doubt),
-    "no-lease": ("messaging.store.batches", _no_lease),
-    "new-id-each-time": ("messaging.ids", _new_id_each_time),
-    "throttling-counts": ("workers.retry", _throttling_counts),
-    "deaf": ("messaging.store.batches", _deaf),
-    "patient-with-poison": ("messaging.settings", _patient_with_poison),
-    "told-again": ("messaging.store.receipt_effects", _told_again),
-    "early": ("messaging.store.expansion", _early),
+BREAKS: dict[str, Sequence[tuple[str, Callable[[ModuleType], None]]]] = {
+    "acks-early": [("workers.tasks", _acks_early)],
+    "no-sweep": [("workers.sweep", _no_sweep)],
+    "takes-for-sent": [("messaging.store.ledger", _takes_for_sent)],
+    "no-doubt": [("messaging.store.ledger", _no_doubt)],
+    # and whoever wakes late may write
+    "no-lease": [
+        ("messaging.store.batches", _no_lease),
+        (
+            "messaging.store.migrate",
+            _function("hold_batch", "b.claim = p_claim AND b.state = 1 AND b.lease_until > now()", "p_claim > 0"),
+        ),
+    ],
+    "new-id-each-time": [("messaging.ids", _new_id_each_time)],
+    "throttling-counts": [("workers.retry", _throttling_counts)],
+    # pause and cancel are not read while a batch is sent
+    "deaf": [
+        (
+            "messaging.store.migrate",
+            _function("claim_window", "o_state = 2 AND NOT v_held.o_expired AND", "o_state IS NOT NULL AND"),
+        )
+    ],
+    "patient-with-poison": [("messaging.settings", _patient_with_poison)],
+    "told-again": [("messaging.store.receipt_effects", _told_again)],
+    "early": [("messaging.store.expansion", _early)],
 }
