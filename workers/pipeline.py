@@ -246,8 +246,12 @@ class Pipeline:
                 self._health.note(outage=False)
                 self.ending.answered += 1
                 self._answer((delivery,), (outcome,))
-            else:
-                group.create_task(self._note_and_answer(delivery, outcome))
+                return
+            note = self._note_and_answer(delivery, outcome)
+            try:
+                group.create_task(note)
+            except RuntimeError:  # the run is being given up, with this row in doubt
+                note.close()
 
         try:
             start(self._prepared, self._plan.recipient(delivery), done)

@@ -252,8 +252,9 @@ class Connection:
                     self.refused.add(rest[0])
                 return RstStreamFrame(rest[0], error_code=rest[1]).serialize()
             case "goaway":
+                # what an earlier one covered was called unsent then, before its answer began
+                self.contradicted |= {stream for stream in self.begun if rest[0] < stream <= self.goaway}
                 self.goaway = min(self.goaway, rest[0])
-                self.contradicted |= {stream for stream in self.begun if stream > rest[0]}
                 return GoAwayFrame(0, last_stream_id=rest[0], error_code=rest[1], additional_data=b"{}").serialize()
             case "short goaway":
                 return int(rest[0]).to_bytes(3, "big") + b"\x07\x00" + int(rest[1]).to_bytes(4, "big") + bytes(rest[0])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hpack import Decoder, Encoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +71,32 @@ def test_remembered_answers_decode_as_they_would_afresh(answers: list[tuple[str,
     for status, value, indexed in answers:
         block = encoder.encode([(":status", status), ("apns-id", value, not indexed)])
         assert list(ours.decode(block, raw=True)) == list(reference.decode(block, raw=True))
+
+
+_TEXT = st.binary(max_size=5).map(lambda text: bytes([len(text)]) + text)
+_FIELD = st.one_of(
+    st.integers(0x80, 0xBF).map(lambda first: bytes([first])),  # of the static table, and one beyond it
+    st.tuples(st.sampled_from([b"\x00", b"\x10"]), _TEXT, _TEXT).map(b"".join),
+    st.tuples(st.integers(1, 14).map(lambda first: bytes([first])), _TEXT).map(b"".join),
+    st.binary(max_size=4),
+)
+
+
+@given(st.lists(_FIELD, max_size=6).map(b"".join))
+def test_any_bytes_decode_as_they_would_elsewhere(block: bytes) -> None:
+    """Plain fields are read without hpack: with the same result, and the same refusals."""
+    try:
+        expected = list(Decoder().decode(block, raw=True))
+    except HPACKError as error:
+        with pytest.raises(type(error)):
+            HeaderDecoder().decode(block, raw=True)
+    else:
+        assert list(HeaderDecoder().decode(block, raw=True)) == expected
+
+
+def test_a_plain_block_beyond_the_limit_is_refused() -> None:
+    """As any other is."""
+    decoder = HeaderDecoder()
+    decoder.max_header_list_size = 100
+    with pytest.raises(OversizedHeaderListError):
+        decoder.decode(b"\x00\x01a\x01b" * 4, raw=True)

@@ -1,9 +1,9 @@
 """An HTTP/2 client for push providers: many small POSTs at once over a few long-lived connections.
 
-Built on `h2`. In its favour over a general client: it says for each failure whether the request was
-certainly not processed or whether that is unknown, follows a changing MAX_CONCURRENT_STREAMS and
-both flow-control windows, keeps the answers that come after a GOAWAY, pings, and costs a tenth of
-the processor time (`benchmarks/http2_client.py`).
+Built on `h2`, but for the streams (`http2_streams.py`). In its favour over a general client: it says for
+each failure whether the request was certainly not processed or whether that is unknown, follows a changing
+MAX_CONCURRENT_STREAMS and both flow-control windows, keeps the answers that come after a GOAWAY, pings, and
+costs a thirtieth of the processor time (`python -m benchmarks.peers`).
 """
 
 from __future__ import annotations

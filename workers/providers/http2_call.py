@@ -34,6 +34,11 @@ class Call:
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     unacknowledged: int = 0
+    window: int = 0
+    """Bytes of the body that may be sent on its stream."""
+    has_head: bool = False
+    length: int | None = None
+    """Of the answer's body, as its head says."""
     ended: bool = False
     """Whether `done` was called, or nobody waits any more."""
 

@@ -8,62 +8,33 @@ server that lowers it in mid-flight (APNs does) only makes later requests wait.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    InformationalResponseReceived,
-    RemoteSettingsChanged,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
+from h2.events import RemoteSettingsChanged
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 
-from workers.providers.http2_answer import NotSentCause, NotSentError, Response, UnknownOutcomeError
+from workers.providers.http2_answer import NotSentCause, NotSentError, UnknownOutcomeError
 from workers.providers.http2_call import Call
-from workers.providers.http2_goaway import GoAway, GoAwaySplitter, error_name
+from workers.providers.http2_frames import Frame, FrameReader, Kind
+from workers.providers.http2_goaway import GoAway, parse
 from workers.providers.http2_headers import HeaderDecoder, HeaderEncoder
+from workers.providers.http2_streams import RECEIVE_WINDOW, BrokenRuleError, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from h2.events import Event
-
-LARGEST_RESPONSE_BYTES = 1 << 20
-"""A longer answer is not one of a provider: the stream is reset and the outcome unknown."""
-
 _STREAMS_AT_MOST = 1000  # where the server names no limit
-_LAST_STREAM_ID = 2**31 - 1
-_RECEIVE_WINDOW = 1 << 20
-_FLUSH_RECEIVED = _RECEIVE_WINDOW // 4
-_ACKNOWLEDGE_STREAM = 16_384
-_SWEEP = 64
+_INITIAL_WINDOW = 65_535
 _REPLIES_AT_MOST = 1 << 20
 """Bytes of answers to PINGs and SETTINGS that wait for a server which does not read them."""
-_STATUSES = range(200, 600)
 
 _serial = itertools.count(1)
-
-
-class _Streams(H2Connection):
-    """h2 counts the open streams by walking over all of them at each request; we keep our own count."""
-
-    _asked = 0
-
-    @property
-    def open_outbound_streams(self) -> int:
-        """Zero but for each 64th time, when h2's walk also forgets the closed streams."""
-        self._asked += 1
-        return super().open_outbound_streams if self._asked % _SWEEP == 0 else 0
 
 
 class Connection(asyncio.Protocol):
@@ -82,40 +53,29 @@ class Connection(asyncio.Protocol):
         on_closed: Callable[[Connection], None],
     ) -> None:
         self.serial = next(_serial)
-        self.calls: dict[int, Call] = {}
         self.draining = False
         self.closed = False
-        self.answered = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._on_capacity = on_capacity
         self._on_closed = on_closed
-        self._splitter = GoAwaySplitter()
-        self._blocked: dict[int, Call] = {}
-        self._next_stream_id = 1
         self._limit = 0
         self._paused = False
         self._replies = 0
         self._flushing = False
-        self._received = 0
         self._heard_at = self._loop.time()
         self._pinged_at = 0.0
         self._watcher: asyncio.TimerHandle | None = None
         self._why = "the connection was lost"
         self._transport: asyncio.Transport | None = None
-        self._encoder = HeaderEncoder()
-        self._h2 = _Streams(
-            H2Configuration(
-                client_side=True,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-            )
-        )
+        self._out: list[bytes] = []
+        self._reader = FrameReader()
+        encoder, decoder = HeaderEncoder(), HeaderDecoder()
+        decoder.max_header_list_size = H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE
+        self._streams = Streams(self.serial, encoder, decoder, self._out.append)
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._h2.local_settings = Settings(
             client=True,
             initial_values={
@@ -123,61 +83,50 @@ class Connection(asyncio.Protocol):
                 SettingCodes.MAX_HEADER_LIST_SIZE: H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
             },
         )
-        self._h2.encoder = self._encoder
-        self._h2.decoder = HeaderDecoder()
-        self._h2.decoder.max_header_list_size = H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            InformationalResponseReceived: self._progress_received,
-            ResponseReceived: self._headers_received,
-            DataReceived: self._data_received,
-            StreamEnded: self._stream_ended,
-            StreamReset: self._stream_reset,
-            RemoteSettingsChanged: self._settings_changed,
-            WindowUpdated: self._window_updated,
+        self._h2.encoder = encoder  # its table has the size the server's settings say
+        self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
+            Kind.DATA: self._streams.data_received,
+            Kind.HEADERS: self._streams.headers_received,
+            Kind.RST_STREAM: self._streams.reset_received,
+            Kind.WINDOW_UPDATE: self._window_received,
+            Kind.CONTINUATION: self._streams.continuation_received,
+            Kind.GOAWAY: self._goaway_received,
         }
 
     # what the client asks
 
     @property
+    def calls(self) -> dict[int, Call]:
+        """What is in flight, by stream."""
+        return self._streams.calls
+
+    @property
+    def answered(self) -> bool:
+        """Whether it brought any answer."""
+        return self._streams.answered
+
+    @property
     def free_streams(self) -> int:
         """How many requests may start now."""
-        if self.draining or self.closed or self._paused or self._h2.outbound_flow_control_window <= 0:
+        if self.draining or self.closed or self._paused or self._streams.window <= 0:
             return 0
-        return max(0, self._limit - len(self.calls))
+        return max(0, self._limit - len(self._streams.calls))
 
     def start(self, call: Call) -> None:
         """Open a stream for `call`; only while `free_streams` is positive."""
-        call.stream_id = stream_id = self._next_stream_id
-        self._next_stream_id += 2
-        self.calls[stream_id] = call
-        block = self._encoder.request_block(call.pseudo, call.path, call.headers)
-        self._h2.send_headers(
-            stream_id,
-            [(b":method", call.pseudo[0][1]), (b":authority", call.pseudo[2][1]), (b"", block)],
-            end_stream=not call.body,
-        )
-        if call.body:
-            self._send_body(call)
-        if self._next_stream_id > _LAST_STREAM_ID:
+        self._streams.start(call)
+        if self._streams.is_used_up:
             self.drain()
-        self._flush_soon()
+        if not self._flushing:
+            self._flush_soon()
 
     def abandon(self, call: Call) -> None:
         """Reset the stream of a call nobody waits for any more."""
-        if self.calls.pop(call.stream_id, None) is None:
-            return
-        self._blocked.pop(call.stream_id, None)
-        if not self.closed:
-            self._reset(call.stream_id)
+        if self._streams.abandon(call) and not self.closed:
             self._flush_soon()
             # Not at once: requests that time out in the same turn must not take each other's place and leave.
             self._loop.call_soon(self._on_capacity)
             self._close_if_drained()
-
-    def _reset(self, stream_id: int) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            with contextlib.suppress(ProtocolError):  # it ended in the same read, and its event is still to come
-                self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
 
     def drain(self) -> None:
         """Open no more streams; close when the last answer is in."""
@@ -206,7 +155,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(_RECEIVE_WINDOW)
+        self._h2.increment_flow_control_window(RECEIVE_WINDOW - _INITIAL_WINDOW)
+        self._take_from_h2()
         self._flush()
         self._heard_at = self._loop.time()
         self._watcher = self._loop.call_later(self._ping_interval_s, self._watch)
@@ -216,19 +166,18 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return  # nobody waits any more
         self._heard_at = self._loop.time()
+        handlers, expect = self._handlers, self._streams.expect
         try:
-            for piece in self._splitter.feed(data):
-                if isinstance(piece, GoAway):
-                    self._went_away(piece)
-                    continue
-                for event in self._h2.receive_data(piece):
-                    handler = self._handlers.get(type(event))
-                    if handler is not None:
-                        handler(event)
+            for frame in self._reader.feed(data):
+                kind, flags, stream_id, payload = frame
+                expect(kind)
+                handler = handlers.get(kind)
+                if handler is None:
+                    self._connection_frame_received(frame)
+                else:
+                    handler(flags, stream_id, payload)
         except (ProtocolError, HPACKError, ValueError) as error:
-            self.draining = True
-            self._flush()
-            self.abort(f"the server broke the HTTP/2 protocol ({type(error).__name__}: {error})")
+            self._leave(error)
             return
         self._flush_soon()
         self._on_capacity()
@@ -242,7 +191,7 @@ class Connection(asyncio.Protocol):
         """The transport takes more."""
         self._paused = False
         self._replies = 0
-        self._send_blocked()
+        self._streams.send_blocked(self._is_paused)
         self._flush_soon()
         self._on_capacity()
 
@@ -253,8 +202,7 @@ class Connection(asyncio.Protocol):
             self._watcher.cancel()
         why = f"{self._why} ({type(exc).__name__}: {exc})" if exc else self._why
         self._fail_ready(why)
-        calls, self.calls, self._blocked = self.calls, {}, {}
-        for call in calls.values():
+        for call in self._streams.forsake_all():
             if call.left:
                 call.end(UnknownOutcomeError(f"The request left, then {why}."))
             else:
@@ -264,82 +212,29 @@ class Connection(asyncio.Protocol):
 
     # what the server says
 
-    def _progress_received(self, event: InformationalResponseReceived) -> None:
-        call = self.calls.get(event.stream_id)
-        if call is not None:
-            call.begun = True
+    def _connection_frame_received(self, frame: Frame) -> None:
+        """Settings, pings and what is none of ours: h2's."""
+        for event in self._h2.receive_data(frame.whole()):
+            if isinstance(event, RemoteSettingsChanged):
+                self._settings_changed(event)
+        self._take_from_h2()
 
-    def _headers_received(self, event: ResponseReceived) -> None:
-        call = self.calls.get(event.stream_id)
-        if call is None:
-            return
-        call.begun = True
-        headers = []
-        for name, value in event.headers or ():
-            if name == b":status":
-                call.status = int(value) if len(value) == 3 and value.isdigit() else 0  # noqa: PLR2004  RFC 9110, 15
-            else:
-                headers.append((name, value))
-        call.response = tuple(headers)
-
-    def _data_received(self, event: DataReceived) -> None:
-        length = event.flow_controlled_length
-        self._received += length
-        if self._received >= _FLUSH_RECEIVED:
-            self._h2.increment_flow_control_window(self._received)
-            self._received = 0
-        call = self.calls.get(event.stream_id)
-        if call is None:
-            return
-        call.begun = True
-        if event.data:
-            call.chunks.append(event.data)
-        call.size += length
-        if call.size > LARGEST_RESPONSE_BYTES:
-            self.abandon(call)
-            call.end(UnknownOutcomeError(f"The answer is longer than {LARGEST_RESPONSE_BYTES} bytes."))
-            return
-        call.unacknowledged += length
-        if call.unacknowledged >= _ACKNOWLEDGE_STREAM and event.stream_ended is None:
-            with contextlib.suppress(ProtocolError):  # the stream ended in the same read
-                self._h2.increment_flow_control_window(call.unacknowledged, event.stream_id)
-            call.unacknowledged = 0
-
-    def _stream_ended(self, event: StreamEnded) -> None:
-        call = self.calls.pop(event.stream_id, None)
-        if call is None:
-            return
-        if self._blocked.pop(event.stream_id, None):  # answered before it had the whole request
-            self._reset(event.stream_id)
-        if call.status not in _STATUSES:
-            call.end(UnknownOutcomeError("The answer has no status that HTTP knows."))
-            return
-        self.answered = True
-        chunks = call.chunks
-        call.end(Response(call.status, call.response, chunks[0] if len(chunks) == 1 else b"".join(chunks), self.serial))
-
-    def _stream_reset(self, event: StreamReset) -> None:
-        call = self.calls.pop(event.stream_id, None)
-        if call is None:
-            return
-        self._blocked.pop(event.stream_id, None)
-        code = event.error_code
-        name = error_name(int(code or 0))
-        if code == ErrorCodes.REFUSED_STREAM and not call.begun:
-            reason = "The server refused the stream (REFUSED_STREAM)."
-            call.end(NotSentError(reason, cause=NotSentCause.REFUSED_STREAM))
-        else:
-            call.end(UnknownOutcomeError(f"The server reset the stream ({name})."))
-
-    def _settings_changed(self, _event: RemoteSettingsChanged) -> None:
-        self._limit = min(self._h2.remote_settings.max_concurrent_streams, _STREAMS_AT_MOST)
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        settings = self._h2.remote_settings
+        self._limit = min(settings.max_concurrent_streams, _STREAMS_AT_MOST)
+        self._streams.largest_frame_bytes = settings.max_frame_size
+        if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+            self._streams.start_with_window(settings.initial_window_size)
         if not self.ready.done():
             self.ready.set_result(None)
-        self._send_blocked()  # the initial window may have grown
+        self._streams.send_blocked(self._is_paused)  # the initial window may have grown
 
-    def _window_updated(self, _event: WindowUpdated) -> None:
-        if self._blocked:
-            self._send_blocked()
+    def _window_received(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._streams.window_received(flags, stream_id, payload)
+        self._streams.send_blocked(self._is_paused)
+
+    def _goaway_received(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        self._went_away(parse(payload, stream_id))
 
     def _went_away(self, goaway: GoAway) -> None:
         """Split what is in flight: above the last stream nothing was processed, the rest is still awaited.
@@ -347,14 +242,12 @@ class Connection(asyncio.Protocol):
         A stream whose answer had begun was processed, whatever the frame says.
         """
         if goaway.fault:
-            raise ProtocolError(goaway.fault)
+            raise BrokenRuleError(goaway.fault)
         self.draining = True
         notice = goaway.notice
         self._why = f"the server closed the connection ({notice})"
         self._fail_ready(self._why)
-        for stream_id in [s for s in self.calls if s > goaway.last_stream_id]:
-            self._blocked.pop(stream_id, None)
-            call = self.calls.pop(stream_id)
+        for call in self._streams.forsake(above=goaway.last_stream_id):
             if call.begun:
                 call.end(
                     UnknownOutcomeError(f"The server closed the connection in the middle of its answer ({notice}).")
@@ -363,33 +256,27 @@ class Connection(asyncio.Protocol):
             reason = f"The server closed the connection before it looked at the request ({notice})."
             call.end(NotSentError(reason, cause=NotSentCause.GOAWAY))
 
+    def _leave(self, error: ProtocolError | HPACKError | ValueError) -> None:
+        """The server broke the protocol: tell it how (h2 does where it found out), and go."""
+        self.draining = True
+        code = error.code if isinstance(error, BrokenRuleError) else None
+        code = ErrorCodes.COMPRESSION_ERROR if isinstance(error, HPACKError) else code
+        if code is not None:
+            self._h2.close_connection(code)
+        self._take_from_h2()
+        self._flush()
+        self.abort(f"the server broke the HTTP/2 protocol ({type(error).__name__}: {error})")
+
     # sending
 
-    def _send_blocked(self) -> None:
-        for call in list(self._blocked.values()):
-            if self._paused:
-                return
-            try:
-                self._send_body(call)
-            except ProtocolError:  # the stream ended in the same read, and its event is still to come
-                self._blocked.pop(call.stream_id, None)
-            if self._h2.outbound_flow_control_window <= 0:
-                return
+    def _is_paused(self) -> bool:
+        return self._paused
 
-    def _send_body(self, call: Call) -> None:
-        """Send as much of the body as both windows and the frame size let."""
-        while True:
-            rest = len(call.body) - call.sent
-            room = min(self._h2.local_flow_control_window(call.stream_id), self._h2.max_outbound_frame_size)
-            if room <= 0:
-                self._blocked[call.stream_id] = call
-                return
-            piece = call.body[call.sent : call.sent + room] if call.sent or room < rest else call.body
-            self._h2.send_data(call.stream_id, piece, end_stream=room >= rest)
-            call.sent += len(piece)
-            if room >= rest:
-                self._blocked.pop(call.stream_id, None)
-                return
+    def _take_from_h2(self) -> None:
+        """Put what h2 has to say in its place between the frames of streams."""
+        data = self._h2.data_to_send()
+        if data:
+            self._out.append(data)
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -400,8 +287,9 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         if self._transport is None or self._transport.is_closing():
             return
-        data = self._h2.data_to_send()
-        if data:
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
             self._transport.write(data)
             if self._paused:
                 self._replies += len(data)
@@ -423,6 +311,7 @@ class Connection(asyncio.Protocol):
             next_s = min(left_s, self._ping_interval_s)
         elif now - self._heard_at >= self._ping_interval_s:
             self._h2.ping(self.serial.to_bytes(8, "big"))
+            self._take_from_h2()
             self._flush()
             self._pinged_at = now
             next_s = min(self._ping_timeout_s, self._ping_interval_s)
@@ -436,7 +325,13 @@ class Connection(asyncio.Protocol):
             self.ready.exception()  # nobody may be waiting: that is no error of ours
 
     def _close_if_drained(self) -> None:
-        if self.draining and not self.calls and self._transport is not None and not self._transport.is_closing():
+        if (
+            self.draining
+            and not self._streams.calls
+            and self._transport is not None
+            and not self._transport.is_closing()
+        ):
             self._h2.close_connection()
+            self._take_from_h2()
             self._flush()
             self._transport.close()

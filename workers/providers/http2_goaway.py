@@ -1,4 +1,4 @@
-"""Takes GOAWAY frames out of a received byte stream.
+"""GOAWAY: the server takes no more requests on a connection.
 
 h2 closes its side at the first GOAWAY and refuses every frame after it; RFC 9113 section 6.8 has
 the server still answer the streams up to `last_stream_id`. So h2 never sees a GOAWAY: it is read
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from h2.errors import ErrorCodes
 
-_HEADER = 9
-_GOAWAY = 7
+from workers.providers.http2_frames import STREAM_ID
+
 _FIELDS = 8
-_STREAM_ID = 0x7FFFFFFF
-_LARGEST = _HEADER + 16_384  # a larger frame is an error, which h2 raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,48 +49,7 @@ def _reason_in(debug: bytes) -> str:
         return debug[:100].decode("ascii", "replace")
 
 
-class GoAwaySplitter:
-    """Cuts a stream of bytes at frame borders, passes all but GOAWAY through, holds back no whole frame."""
-
-    def __init__(self) -> None:
-        self._skip = 0
-        self._partial = b""
-
-    def feed(self, data: bytes) -> list[bytes | GoAway]:
-        """The bytes and GOAWAYs that `data` completes, in order."""
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        size = len(data)
-        at = self._skip
-        start = 0
-        out: list[bytes | GoAway] = []
-        while at + _HEADER <= size:
-            end = at + _HEADER + (data[at] << 16 | data[at + 1] << 8 | data[at + 2])
-            if data[at + 3] == _GOAWAY and end - at <= _LARGEST:
-                if at > start:
-                    out.append(data[start:at])
-                if end > size:
-                    self._partial = data[at:]
-                    self._skip = 0
-                    return out
-                stream_id = int.from_bytes(data[at + 5 : at + _HEADER], "big") & _STREAM_ID
-                out.append(_parse(data[at + _HEADER : end], stream_id))
-                start = end
-            at = end
-        if at >= size:  # the last frame goes on in the next piece, or ended exactly here
-            if start < size:
-                out.append(data[start:] if start else data)
-            self._skip = at - size
-        else:
-            if at > start:
-                out.append(data[start:at])
-            self._partial = data[at:]
-            self._skip = 0
-        return out
-
-
-def _parse(payload: bytes, stream_id: int) -> GoAway:
+def parse(payload: bytes, stream_id: int) -> GoAway:
     """The frame; on a stream, or shorter than its fields, it is an error of the connection (RFC 9113, 6.8 and 4.2)."""
     fault = ""
     if stream_id:
@@ -101,7 +58,7 @@ def _parse(payload: bytes, stream_id: int) -> GoAway:
         fault = f"GOAWAY of {len(payload)} bytes"
     return GoAway(
         fault=fault,
-        last_stream_id=int.from_bytes(payload[:4], "big") & _STREAM_ID,
+        last_stream_id=int.from_bytes(payload[:4], "big") & STREAM_ID,
         error_code=int.from_bytes(payload[4:8], "big"),
         debug=payload[8:],
     )

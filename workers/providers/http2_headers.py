@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpack import Decoder, Encoder
+from hpack.exceptions import HPACKError
 from hpack.hpack import encode_integer
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class HeaderDecoder(Decoder):
         kept = self._kept.get(data)
         if kept is not None:
             return kept
+        plain = self._plain(data) if raw else None
+        if plain is not None:
+            return plain
         table = self.header_table
         before = (table.maxsize, table.dynamic_entries[0] if table.dynamic_entries else None)
         headers = list(super().decode(data, raw))
@@ -114,6 +118,44 @@ class HeaderDecoder(Decoder):
         elif raw and data and len(data) <= _KEPT_LENGTH and data[0] & 0xE0 != _SIZE_UPDATE and len(self._kept) < _KEPT:
             self._kept[bytes(data)] = headers
         return headers
+
+    def _plain(self, data: bytes) -> list[HeaderTuple] | None:
+        """The fields of a block that neither changes the table nor is Huffman-coded; None for any other.
+
+        Answers with an id of their own are never the same bytes, and many servers write them so.
+        """
+        fields: list[HeaderTuple] = []
+        at, end, room = 0, len(data), self.max_header_list_size
+        get = self.header_table.get_by_index
+        try:
+            while at < end:
+                first = data[at]
+                at += 1
+                if first & 0x80:  # an indexed field (RFC 7541, 6.1)
+                    if first == 0xFF:  # noqa: PLR2004  the number goes on
+                        return None
+                    name, value = get(first & 0x7F)
+                elif first & 0x60 or first & 0x0F == 0x0F:  # noqa: PLR2004  into the table, its size, a number that goes on
+                    return None
+                else:  # a literal that is not indexed, or never (6.2.2, 6.2.3)
+                    if first & 0x0F:
+                        name = get(first & 0x0F)[0]
+                    else:
+                        size = data[at]
+                        if size >= 0x7F:  # noqa: PLR2004  Huffman-coded, or long
+                            return None
+                        name = data[at + 1 : at + 1 + size]
+                        at += 1 + size
+                    size = data[at]
+                    if size >= 0x7F:  # noqa: PLR2004  as above
+                        return None
+                    value = data[at + 1 : at + 1 + size]
+                    at += 1 + size
+                room -= len(name) + len(value) + 32
+                fields.append((name, value))  # type: ignore[arg-type]  # a plain pair is read as well
+        except (IndexError, HPACKError):
+            return None  # whatever is wrong with it, the decoder says so
+        return fields if at == end and room >= 0 else None
 
 
 _LENGTHS = tuple(bytes(encode_integer(n, 7)) for n in range(4096))
