@@ -226,9 +226,12 @@ class Pipeline:
 
     def _answer(self, chunk: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         self._answers.extend(zip(chunk, outcomes, strict=True))
+        self._tell_recorder(len(chunk))
+
+    def _tell_recorder(self, new: int) -> None:
         answered = len(self._answers)
         # the first answer starts the clock, a full window ends it: no need to wake anybody in between
-        if answered <= len(chunk) or answered >= self._plan.window or answered >= self._in_hand:
+        if answered <= new or answered >= self._plan.window or answered >= self._in_hand:
             self._changed.set()
 
     def _begin(self, start: _Start, delivery: Claimed, group: asyncio.TaskGroup) -> None:
@@ -245,7 +248,8 @@ class Pipeline:
             if outcome.action is Action.ACCEPTED:
                 self._health.note(outage=False)
                 self.ending.answered += 1
-                self._answer((delivery,), (outcome,))
+                self._answers.append((delivery, outcome))
+                self._tell_recorder(1)
                 return
             note = self._note_and_answer(delivery, outcome)
             try:
@@ -378,9 +382,10 @@ class Pipeline:
     async def _judge(self, batch: Sequence[tuple[Claimed, Outcome]]) -> Answered:
         plan = self._plan
         verdicts = [self._verdict(delivery, outcome) for delivery, outcome in batch]
-        dead = [(d, o) for d, o in batch if o.action is Action.DISABLE_TARGET]
-        refused = [(d.target_id, o.code) for d, o in batch if o.action is Action.SUPPRESS_TARGET]
-        told = sum(1 for _, outcome in batch if outcome.action in _TOLD)
+        others = [(d, o) for d, o in batch if o.action is not Action.ACCEPTED]  # few, as a rule
+        dead = [(d, o) for d, o in others if o.action is Action.DISABLE_TARGET]
+        refused = [(d.target_id, o.code) for d, o in others if o.action is Action.SUPPRESS_TARGET]
+        told = len(batch) - len(others) + sum(1 for _, outcome in others if outcome.action in _TOLD)
         withdraw = False
         if told:
             sums = await self._pacer.tally(plan.provider_id, sent=told, dead=len(dead))

@@ -90,13 +90,17 @@ UPDATE batches b SET state = {BatchState.LEASED:d}, claim = b.claim + 1, updated
    AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
      OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
 RETURNING b.claim, b.message_id, b.provider_id, b.first_target, b.last_target, b.deaths, b.suspect_target, b.lane,
-          m.expires_at,
+          m.expires_at, set_config('synchronous_commit', 'off', true),
           b.total - b.accepted - b.delivered - b.failed - b.unknown - b.expired - b.cancelled - b.suppressed AS open
 """)
 
 
 def lease(connection: Connection, ref: BatchRef, *, lease_s: float) -> Lease | None:
-    """Own the batch for `lease_s` seconds, or None: not due, owned by a living worker, done, paused or cancelled."""
+    """Own the batch for `lease_s` seconds, or None: not due, owned by a living worker, done, paused or cancelled.
+
+    This transaction's commit does not wait for the disk: the first claim's does, and it comes after in the log. A lease
+    that a crash of the server forgets was nobody's, since whoever had it finds its claim outdated.
+    """
     row = connection.execute(_LEASE, {"month": ref.month, "id": ref.id, "lease_s": lease_s}).one_or_none()
     if row is None:
         return None

@@ -8,9 +8,10 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.providers.http2_headers import HeaderDecoder, HeaderEncoder
+from workers.providers.http2_headers import NO_FIELDS, Fields, HeaderDecoder, HeaderEncoder
 
-PSEUDO = ((":method", "POST"), (":scheme", "https"), (":authority", "api.push.apple.com"))
+PSEUDO = Fields((":method", "POST"), (":scheme", "https"), (":authority", "api.push.apple.com"))
+SHARED = (NO_FIELDS, Fields(("authorization", "x"), ("x-a", "1"), ("x-c", "2")), Fields(("x-b", "y" * 300)))
 CONSTANT = [("apns-topic", "com.example.app"), ("apns-push-type", "alert"), ("apns-priority", "10")]
 
 
@@ -60,8 +61,9 @@ def test_any_run_of_requests_decodes_to_what_was_given(requests: list[list[tuple
         if dice.random() < 0.3:
             encoder.header_table_size = dice.choice([0, 64, 200, 4096])
         path = f"/{dice.random()}"
-        block = encoder.request_block(PSEUDO, path, fields)
-        assert _decode(decoder, block) == [*PSEUDO, (":path", path), *fields]
+        shared = dice.choice(SHARED)
+        block = encoder.request_block(PSEUDO, path, fields, shared)
+        assert _decode(decoder, block) == [*PSEUDO.pairs, (":path", path), *shared.pairs, *fields]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["200", "400", "410"]), st.sampled_from("abc"), st.booleans()), max_size=30))

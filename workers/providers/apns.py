@@ -70,7 +70,6 @@ class ApnsAdapter:
         environment = "development" if account.options.get("sandbox", False) else "production"
         name = f"apns:{environment}:{self._team_id}:{self._key_id}:{digest}"
         self._token = SharedToken(context.tokens, name, self._mint)
-        self._authorization = "", ("authorization", "")
         self._background = Background()
 
     def prepare(self, outgoing: Outgoing) -> PreparedApns:
@@ -113,7 +112,8 @@ class ApnsAdapter:
             else:
                 done(outcome)
 
-        self._client.submit(_path(recipient), self._headers(token, prepared, recipient), prepared.body, answered)
+        own = (("apns-id", recipient.uuid),)
+        self._client.submit(_path(recipient), own, prepared.body, answered, shared=prepared.fields(token))
 
     async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
         return (await self.send(prepared, (recipient,)))[0]
@@ -145,16 +145,11 @@ class ApnsAdapter:
         return outcome
 
     async def _attempt(self, token: str, prepared: PreparedApns, recipient: Recipient) -> Outcome:
-        headers = self._headers(token, prepared, recipient)
+        path, own, shared = _path(recipient), (("apns-id", recipient.uuid),), prepared.fields(token)
         try:
-            return self._outcome(await self._client.request("POST", _path(recipient), headers, prepared.body))
+            return self._outcome(await self._client.request("POST", path, own, prepared.body, shared=shared))
         except (NotSentError, UnknownOutcomeError) as error:
             return self._outcome(error)
-
-    def _headers(self, token: str, prepared: PreparedApns, recipient: Recipient) -> Sequence[tuple[str, str]]:
-        if self._authorization[0] != token:
-            self._authorization = token, ("authorization", f"bearer {token}")
-        return (self._authorization[1], *prepared.headers, ("apns-id", recipient.uuid))
 
     def _outcome(self, answer: Answer) -> Outcome:
         if not isinstance(answer, Response):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from messaging.errors import ContentError
 from messaging.message import Push
 from workers.providers.base import Outgoing
+from workers.providers.http2_headers import NO_FIELDS, Fields
 
 TOPIC_SUFFIXES: Mapping[str, str] = {
     "alert": "",
@@ -33,13 +33,22 @@ VOIP_PAYLOAD_LIMIT_BYTES = 5120
 COLLAPSE_ID_LIMIT_BYTES = 64
 
 
-@dataclass(frozen=True)
 class PreparedApns:
     """One message, rendered."""
 
-    headers: tuple[tuple[str, str], ...]
-    """Without `authorization` and `apns-id`."""
-    body: bytes
+    __slots__ = ("_authorized", "body", "headers")
+
+    def __init__(self, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        """`headers` without `authorization` and `apns-id`."""
+        self.headers = headers
+        self.body = body
+        self._authorized = "", NO_FIELDS
+
+    def fields(self, token: str) -> Fields:
+        """The headers that all its requests with that provider token share."""
+        if self._authorized[0] != token:
+            self._authorized = token, Fields(("authorization", f"bearer {token}"), *self.headers)
+        return self._authorized[1]
 
 
 def render(outgoing: Outgoing, bundle_id: str) -> PreparedApns:

@@ -17,6 +17,7 @@ from workers.providers.fcm_credentials import ServiceAccount
 from workers.providers.fcm_payload import PreparedFcm, render
 from workers.providers.http2 import Http2Client, NotSentCause, NotSentError, Response, UnknownOutcomeError
 from workers.providers.http2_call import Answer
+from workers.providers.http2_headers import NO_FIELDS, Fields
 from workers.providers.http2_outcome import outcome_of
 from workers.providers.shared_token import NoTokenError, SharedToken
 from workers.providers.tls import client_context
@@ -59,7 +60,7 @@ class FcmAdapter:
         self._project_id = service.project_id
         self._path = f"/v1/projects/{quote(service.project_id, safe='')}/messages:send"
         self._token = SharedToken(context.tokens, service.token_key, service.mint)
-        self._authorized: tuple[str, tuple[tuple[str, str], ...]] = "", ()
+        self._authorized = "", NO_FIELDS
         self._background = Background()
 
     def prepare(self, outgoing: Outgoing) -> PreparedFcm:
@@ -104,7 +105,8 @@ class FcmAdapter:
             else:
                 done(outcome)
 
-        self._client.submit(self._path, self._headers(token), prepared.body(recipient.address, self._now()), answered)
+        body = prepared.body(recipient.address, self._now())
+        self._client.submit(self._path, (), body, answered, shared=self._fields(token))
 
     async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
         return (await self.send(prepared, (recipient,)))[0]
@@ -136,13 +138,13 @@ class FcmAdapter:
 
     async def _attempt(self, token: str, body: bytes) -> Answer:
         try:
-            return await self._client.request("POST", self._path, self._headers(token), body)
+            return await self._client.request("POST", self._path, (), body, shared=self._fields(token))
         except (NotSentError, UnknownOutcomeError) as error:
             return error
 
-    def _headers(self, token: str) -> Sequence[tuple[str, str]]:
+    def _fields(self, token: str) -> Fields:
         if self._authorized[0] != token:
-            self._authorized = token, (("authorization", f"Bearer {token}"), _CONTENT_TYPE)
+            self._authorized = token, Fields(("authorization", f"Bearer {token}"), _CONTENT_TYPE)
         return self._authorized[1]
 
 

@@ -18,12 +18,13 @@ from workers.providers.http2_answer import NotSentCause, NotSentError, Response,
 from workers.providers.http2_call import Answer, Call
 from workers.providers.http2_connection import Connection
 from workers.providers.http2_deadlines import Deadlines
+from workers.providers.http2_headers import NO_FIELDS, Fields, check_field
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-__all__ = ["Http2Client", "NotSentCause", "NotSentError", "Response", "UnknownOutcomeError"]
+__all__ = ["Fields", "Http2Client", "NotSentCause", "NotSentError", "Response", "UnknownOutcomeError"]
 
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MOST_S = 10.0
@@ -67,7 +68,7 @@ class Http2Client:
         self._ssl = ssl_context if parts.scheme == "https" else None
         if self._ssl is not None:
             self._ssl.set_alpn_protocols(["h2"])
-        self._pseudo = ((":method", "POST"), (":scheme", parts.scheme), (":authority", parts.netloc))
+        self._pseudo = {"POST": Fields((":method", "POST"), (":scheme", parts.scheme), (":authority", parts.netloc))}
         self._wanted = connections
         self._connect_timeout_s = connect_timeout_s
         self._request_timeout_s = request_timeout_s
@@ -98,13 +99,15 @@ class Http2Client:
         headers: Sequence[tuple[str, str]],
         body: bytes,
         *,
+        shared: Fields = NO_FIELDS,
         timeout_s: float | None = None,
     ) -> Response:
         """The server's answer, whatever its status.
 
-        `headers` have lower-case names, no pseudo-headers and no CR or LF. Raises `NotSentError`
-        when the request was certainly not processed and `UnknownOutcomeError` when it may have
-        been, and `ValueError` for a path that is not printable ASCII or a header no peer would take.
+        `shared` go before `headers`; these have lower-case names, no pseudo-headers and no CR or LF.
+        Raises `NotSentError` when the request was certainly not processed and `UnknownOutcomeError`
+        when it may have been, and `ValueError` for a path that is not printable ASCII or a header no
+        peer would take.
         A cancelled call resets its stream.
         """
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -117,7 +120,7 @@ class Http2Client:
             else:
                 future.set_exception(answer)
 
-        call = self.submit(path, headers, body, done, method=method, timeout_s=timeout_s)
+        call = self.submit(path, headers, body, done, shared=shared, method=method, timeout_s=timeout_s)
         try:
             return await future
         except asyncio.CancelledError:
@@ -132,6 +135,7 @@ class Http2Client:
         body: bytes,
         done: Callable[[Answer], None],
         *,
+        shared: Fields = NO_FIELDS,
         method: str = "POST",
         timeout_s: float | None = None,
     ) -> Call:
@@ -145,10 +149,12 @@ class Http2Client:
         for field in headers:
             if field not in self._sound:
                 self._check(field)
-        pseudo = self._pseudo if method == "POST" else ((":method", method), *self._pseudo[1:])
+        pseudo = self._pseudo.get(method) or self._pseudo.setdefault(
+            method, Fields((":method", method), *self._pseudo["POST"].pairs[1:])
+        )
         allowed_s = self._request_timeout_s if timeout_s is None else timeout_s
         loop, deadlines = self._loop or self._live_here(), self._deadlines
-        call = Call(done, pseudo, path, headers, body, deadlines.under_way, loop.time() + allowed_s, allowed_s)
+        call = Call(done, pseudo, path, headers, shared, body, deadlines.under_way, loop.time() + allowed_s, allowed_s)
         if self._closing:
             call.end(NotSentError("The client is being closed; nothing was sent.", cause=NotSentCause.CLOSED))
             return call
@@ -169,10 +175,7 @@ class Http2Client:
 
     def _check(self, field: tuple[str, str]) -> None:
         """Remember a header as fit to send; raises `ValueError` where it is not."""
-        name, value = field
-        if not (name.isascii() and value.isprintable() and (value.isascii() or _is_latin_1(value))):
-            msg = f"The header '{name}' holds a character no header can carry; use printable latin-1."
-            raise ValueError(msg)
+        check_field(*field)
         if len(self._sound) >= _SOUND_KEPT:
             self._sound.clear()
         self._sound.add(field)
@@ -349,11 +352,3 @@ class Http2Client:
         self._idle.set()
         if self._waiting:
             self._connect_missing()
-
-
-def _is_latin_1(value: str) -> bool:
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True

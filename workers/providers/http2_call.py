@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.providers.http2_answer import NotSentError, Response, UnknownOutcomeError
+from workers.providers.http2_headers import Fields
 
 Answer = Response | NotSentError | UnknownOutcomeError
 
@@ -15,9 +16,10 @@ class Call:
     """A request and what has come back so far; `done` is called once, with the answer or why there is none."""
 
     done: Callable[[Answer], None]
-    pseudo: Sequence[tuple[str, str]]
+    pseudo: Fields
     path: str
     headers: Sequence[tuple[str, str]]
+    shared: Fields
     body: bytes
     under_way: set[Call]
     """Where it is listed until it ends."""

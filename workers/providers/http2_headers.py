@@ -17,7 +17,7 @@ from hpack.exceptions import HPACKError
 from hpack.hpack import encode_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from hpack import HeaderTuple
 
@@ -28,7 +28,32 @@ _NEVER_NEW_NAME = b"\x10"
 _SIZE_UPDATE = 0x20
 _KEPT_LENGTH = 1024
 """A longer block is not one that comes again and again; the server decides how many there are."""
+_KEPT_SHARED = 64
 _KEPT = 512  # literals and fields kept; more distinct ones than that are not constant headers
+
+
+def check_field(name: str, value: str) -> None:
+    """Raise `ValueError` for a header that no peer would take."""
+    if not (name.isascii() and value.isprintable() and (value.isascii() or _is_latin_1(value))):
+        msg = f"The header '{name}' holds a character no header can carry; use printable latin-1."
+        raise ValueError(msg)
+
+
+class Fields:
+    """Header fields that many requests share: checked here, and encoded once for each connection.
+
+    Raises `ValueError` for one that no peer would take.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, *pairs: tuple[str, str]) -> None:
+        for name, value in pairs:
+            check_field(name, value)
+        self.pairs = pairs
+
+
+NO_FIELDS = Fields()
 
 
 class HeaderEncoder(Encoder):
@@ -38,6 +63,7 @@ class HeaderEncoder(Encoder):
         super().__init__()
         self._fields: dict[tuple[str, str], bytes] = {}
         self._names: dict[str, bytes] = {}
+        self._shared: dict[Fields, bytes] = {}
 
     @property
     def header_table_size(self) -> int:
@@ -46,35 +72,57 @@ class HeaderEncoder(Encoder):
 
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
-        self._fields.clear()
+        self._forget()
         self.header_table.maxsize = value
         if self.header_table.resized:
             self.table_size_changes.append(value)
 
-    def request_block(self, pseudo: Sequence[tuple[str, str]], path: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    def request_block(
+        self, pseudo: Fields, path: str, headers: Iterable[tuple[str, str]], shared: Fields = NO_FIELDS
+    ) -> bytes:
         """The encoded header block; must be sent before the next one is made (the table is shared state)."""
-        parts = []
-        if self.header_table.resized:
-            parts.append(self._encode_table_size_change())
-            self.header_table.resized = False
-        fields = self._fields
-        parts.extend(fields.get(field) or self._indexed(field) for field in pseudo)
+        kept = self._shared
+        parts = [] if not self.header_table.resized else [self._size_change()]
+        parts.append(kept.get(pseudo) or self._encode_shared(pseudo))
         value = path.encode("ascii")
         parts.append(_PATH + _length(value) + value)
-        for field in headers:
-            if field[0] in NEVER_INDEXED:
-                value = field[1].encode("latin-1")
-                parts.append((self._names.get(field[0]) or self._name(field[0])) + _length(value) + value)
-            else:
-                parts.append(fields.get(field) or self._indexed(field))
+        if shared.pairs:
+            parts.append(kept.get(shared) or self._encode_shared(shared))
+        parts.extend(self._encoded(field) for field in headers)
         return b"".join(parts)
 
-    def _indexed(self, field: tuple[str, str]) -> bytes:
+    def _size_change(self) -> bytes:
+        self.header_table.resized = False
+        return self._encode_table_size_change()
+
+    def _encode_shared(self, fields: Fields) -> bytes:
+        newest = self._newest()
+        encoded = b"".join([self._encoded(field) for field in fields.pairs])
+        if self._newest() is newest:  # else some were put into the table, and are shorter from now on
+            if len(self._shared) >= _KEPT_SHARED:
+                self._shared.clear()
+            self._shared[fields] = encoded
+        return encoded
+
+    def _encoded(self, field: tuple[str, str]) -> bytes:
+        if field[0] in NEVER_INDEXED:
+            value = field[1].encode("latin-1")
+            return (self._names.get(field[0]) or self._name(field[0])) + _length(value) + value
+        return self._fields.get(field) or self._indexed(field)
+
+    def _newest(self) -> object:
         entries = self.header_table.dynamic_entries
-        before = entries[0] if entries else None
+        return entries[0] if entries else None
+
+    def _forget(self) -> None:
+        self._fields.clear()
+        self._shared.clear()
+
+    def _indexed(self, field: tuple[str, str]) -> bytes:
+        before = self._newest()
         encoded = self.add((field[0].encode("ascii"), field[1].encode("latin-1")), sensitive=False, huffman=False)
-        if (entries[0] if entries else None) is not before:
-            self._fields.clear()  # an entry came in at the front: every index moved
+        if self._newest() is not before:
+            self._forget()  # an entry came in at the front: every index moved
         elif len(self._fields) < _KEPT:
             self._fields[field] = encoded
         return encoded
@@ -84,14 +132,6 @@ class HeaderEncoder(Encoder):
         encoded = _NEVER_NEW_NAME + _length(raw) + raw
         self._names[name] = encoded
         return encoded
-
-    def encode(self, headers: Iterable[object], huffman: bool = True) -> bytes:  # noqa: FBT001, FBT002 - hpack's signature
-        """What h2 calls: hands through a block made by `request_block`, passed as a header without a name."""
-        made = list(headers)
-        last = made[-1]
-        if isinstance(last, tuple) and last[0] == b"":
-            return bytes(last[1])
-        return super().encode(made, huffman)  # type: ignore[arg-type]
 
 
 class HeaderDecoder(Decoder):
@@ -156,6 +196,14 @@ class HeaderDecoder(Decoder):
         except (IndexError, HPACKError):
             return None  # whatever is wrong with it, the decoder says so
         return fields if at == end and room >= 0 else None
+
+
+def _is_latin_1(value: str) -> bool:
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _LENGTHS = tuple(bytes(encode_integer(n, 7)) for n in range(4096))

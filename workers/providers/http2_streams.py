@@ -85,7 +85,7 @@ class Streams:
         self._next_id += 2
         self.calls[stream_id] = call
         call.window = self._initial_window
-        block = self._encoder.request_block(call.pseudo, call.path, call.headers)
+        block = self._encoder.request_block(call.pseudo, call.path, call.headers, call.shared)
         ends = 0 if call.body else END_STREAM
         most = self.largest_frame_bytes
         if len(block) <= most:
