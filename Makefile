@@ -13,11 +13,15 @@ SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Debian packages of the suites that need them, each with the program that shows it is there.
-SYSTEM_PACKAGES := chromium faketime nghttp2-client nghttp2-server postfix rabbitmq-server redis-server
+SYSTEM_PACKAGES := chromium faketime nghttp2-client nghttp2-server pgbouncer postfix rabbitmq-server redis-server
+# and of the benchmarks
+BENCH_PACKAGES := haproxy nghttp2-client nghttp2-server
 PROGRAM_OF_chromium := chromium
 PROGRAM_OF_faketime := faketime
+PROGRAM_OF_haproxy := haproxy
 PROGRAM_OF_nghttp2-client := h2load
 PROGRAM_OF_nghttp2-server := nghttpd
+PROGRAM_OF_pgbouncer := pgbouncer
 PROGRAM_OF_postfix := smtp-sink
 PROGRAM_OF_rabbitmq-server := rabbitmq-server
 PROGRAM_OF_redis-server := redis-server
@@ -32,7 +36,7 @@ BANDIT := $(PY) -m bandit -q -r
 # it warns of words in a comment behind `nosec`, and of each line that one of several lines would not have needed
 QUIETLY := 2> >(grep -vE "^\[(manager|tester)\]" >&2)
 
-.PHONY: help install install-sdks demo up test test-slow test-system test-system-slow test-system-packages chaos audit bench clean
+.PHONY: help install install-sdks demo up test test-slow test-system test-system-slow test-system-packages chaos audit bench bench-packages clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 24
@@ -107,9 +111,18 @@ audit: install ## look every installed package up in the advisory databases; nee
 	@$(PY) -m pip install --quiet --root-user-action=ignore -c constraints.txt -e '.[audit]'
 	@$(PY) -m pip_audit --skip-editable --strict
 
-bench: install ## the measurements of benchmarks/
+bench-packages: ## print the Debian packages `make bench` needs
+	@echo $(BENCH_PACKAGES)
+
+bench: install ## the measurements of benchmarks/, then their report; says which Debian packages are missing
+	@missing=; $(foreach package,$(BENCH_PACKAGES), \
+	  PATH="$$PATH:/usr/sbin:/usr/local/sbin:/sbin" command -v $(PROGRAM_OF_$(package)) >/dev/null || missing="$$missing $(package)"; ) \
+	if [ -n "$$missing" ]; then \
+	  echo "bench: missing:$$missing. Install with: apt-get install --no-install-recommends$$missing" >&2; exit 1; fi
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "bench: missing: Node 20 with npm" >&2; exit 1; }
+	@$(PY) -m pip install --quiet --root-user-action=ignore -c constraints.txt -e '.[bench]'
 	@$(PY) -m benchmarks
 
 clean: ## remove what the targets above made, .venv included; data folders stay
-	@rm -rf .venv tests/sdk/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	@rm -rf .venv tests/sdk/node_modules benchmarks/peers/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -205,7 +205,7 @@ def _figures(
     commits: Sequence[float], pings: Sequence[Load], pushes: Sequence[Load], alone: Sequence[Load]
 ) -> list[Figure]:
     def middle(of: Sequence[Load], name: str) -> float:
-        return statistics.median(getattr(each, name) for each in of)
+        return float(statistics.median(getattr(each, name) for each in of))
 
     rate, ping, single = middle(pushes, "per_s"), middle(pings, "per_s"), statistics.median(commits)
     api_us, ping_us = middle(pushes, "api_us"), middle(pings, "api_us")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds that a process and its children used so far."""
+    """Processor seconds that a process and its children used so far, those of children that have ended included."""
     ticks = 0
-    for each in [pid, *_children(pid)]:
+    for each in [pid, *children(pid)]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11:15]))  # user, system, and both of the children it has waited for
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -25,9 +25,10 @@ def rss_mb(pid: int) -> float:
     return 0.0
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Processes that a process started, and theirs, and so on."""
     found: list[int] = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found += [int(child) for child in tasks.read_text().split()]
-    return found + [grandchild for child in found for grandchild in _children(child)]
+    return found + [grandchild for child in found for grandchild in children(child)]

@@ -1,15 +1,19 @@
 """Recipients a second through the whole road by email and text message, one worker process a channel, in one run.
 
-    python -m benchmarks.providers [--runs 1] [--delay-ms 0]
+    python -m benchmarks.providers [--runs 5] [--delay-ms 50] [--smtp-delay-ms 10] [--sandbox]
 
-A topic is sent to through SendGrid and Mailgun (batches), SMTP (a message each on ten connections) and Twilio (a
-request each), against the sandbox; beside each the adapter alone, without Celery and database, in the same run.
+A topic is sent to through SendGrid and Mailgun (batches) against the sandbox, and through SMTP (a message each) and
+Twilio (a request each) against a leaner server (`benchmarks.lean_providers`): the sandbox, which reads and keeps each
+message, would take a core of the two. With `--sandbox` these go there too. Every answer comes so much later. Beside
+each stand the adapter alone, without Celery and database, and for SMTP and Twilio the bare library with as many
+connections, in the same run; and the processor time a recipient takes, by process.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 import statistics
 import subprocess
 import sys
@@ -23,10 +27,14 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import aiosmtplib
 import httpx
 from celery import Celery
 from sqlalchemy import text
 
+from benchmarks.figures import Figure, publish
+from benchmarks.lean_providers import Lean, lean_providers
+from benchmarks.processes import cpu_s
 from benchmarks.stack import SECRET, Servers, servers, workers
 from messaging import Messaging
 from messaging.catalog import OURS
@@ -41,21 +49,38 @@ from messaging.store.engine import open_engine
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.destinations import ANYWHERE
 
-RECIPIENTS = {"sendgrid": 50_000, "mailgun": 50_000, "smtp": 5_000, "twilio": 5_000}
+RECIPIENTS = {"sendgrid": 50_000, "mailgun": 50_000, "smtp": 10_000, "twilio": 10_000}
+GOALS = {"sendgrid": 10_000, "mailgun": 10_000, "smtp": 1_000, "twilio": 1_500}
+LEAN = frozenset({"smtp", "twilio"})
+BARE = 1_000
+"""Messages of the bare library."""
 QUIET = ("--without-gossip", "--without-mingle", "-l", "WARNING")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Recipients a second."""
+class Road:
+    """One campaign."""
 
-    road: float
-    alone: float
+    rate: float
+    """Recipients a second."""
+    cpu_us: Mapping[str, float]
+    """Microseconds of processor time a recipient, by process."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What answers as the provider."""
+
+    name: str
+    pid: int
+    fields: Mapping[str, Any]
+    """Of the account."""
+    environment: Mapping[str, str]
 
 
 @contextmanager
-def sandbox(found: Servers) -> Iterator[SandboxAddresses]:
-    """The providers' stand-ins, in a process of their own."""
+def sandbox(found: Servers) -> Iterator[tuple[SandboxAddresses, int]]:
+    """The providers' stand-ins, in a process of their own, and its id."""
     process = subprocess.Popen(
         [sys.executable, "-m", "messaging.local.sandbox", "--data-dir", str(found.directory)],
         stdout=subprocess.DEVNULL,
@@ -67,7 +92,7 @@ def sandbox(found: Servers) -> Iterator[SandboxAddresses]:
             if time.monotonic() > deadline or process.poll() is not None:
                 raise TimeoutError("The sandbox did not start.")
             time.sleep(0.05)
-        yield read_addresses(path)
+        yield read_addresses(path), process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -83,13 +108,13 @@ def address(channel: Channel, number: int) -> str:
     return f"reader{number}@example.com" if channel is Channel.EMAIL else f"+4477{number:08}"
 
 
-def prepare(found: Servers, addresses: SandboxAddresses) -> dict[str, dict[str, Any]]:
-    """An account of each kind and a topic for each; the accounts' fields."""
+def prepare(found: Servers, served: Mapping[str, Server]) -> None:
+    """An account of each kind and a topic for each."""
     client = Messaging.connect(database_url=found.database_url, secret_key=SECRET)
-    fields = {kind: sandbox_accounts.fields(kind, addresses) for kind in RECIPIENTS}
     engine = open_engine(_settings(found), role="benchmark")
-    for kind, count in RECIPIENTS.items():
-        client.providers.create(kind, provider_id=kind, enabled=True, **fields[kind])
+    for kind, server in served.items():
+        count = RECIPIENTS[kind]
+        client.providers.create(kind, provider_id=kind, enabled=True, **server.fields)
         client.topics.create(kind, name=kind)
         pattern = (
             "'reader' || i || '@example.com'"
@@ -111,11 +136,10 @@ def prepare(found: Servers, addresses: SandboxAddresses) -> dict[str, dict[str, 
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE targets, subscribers"))
     engine.dispose()
-    return fields
 
 
-def through_the_road(found: Servers, kind: str, environment: Mapping[str, str]) -> float:
-    """Recipients a second from the first to the last outcome recorded, from a bare Celery client's send."""
+def through_the_road(found: Servers, kind: str, server: Server) -> Road:
+    """One campaign from a bare Celery client's send; the rate is from the first to the last outcome recorded."""
     channel, count = OURS[kind].channel, RECIPIENTS[kind]
     roles = {
         "intake": ("worker", "-Q", "messaging.high,messaging", "-n", "intake@%h", "-c", "1", *QUIET),
@@ -128,14 +152,16 @@ def through_the_road(found: Servers, kind: str, environment: Mapping[str, str]) 
     )
     client = Messaging.connect(database_url=found.database_url, secret_key=SECRET)
     producer = Celery(broker=found.broker_url, set_as_current=False)
-    with workers(found, roles, **environment):
+    with workers(found, roles, **server.environment) as pids:
+        processes = {**pids, server.name: server.pid}
+        before = {name: cpu_s(pid) for name, pid in processes.items()}
         kwargs = said | {"topics": [kind]}
         sent = producer.send_task(f"messaging.send_{channel}", queue="messaging", kwargs=kwargs)
         deadline, first, settled = time.monotonic() + 300, None, 0
         while settled < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Only {settled} of {count} were settled.")
-            time.sleep(0.05)
+            time.sleep(0.05)  # asking costs the database
             settled = _settled(client, sent.id)
             if settled and first is None:
                 first = (time.perf_counter(), settled)
@@ -143,7 +169,8 @@ def through_the_road(found: Servers, kind: str, environment: Mapping[str, str]) 
         wall = time.perf_counter() - first[0]
         accepted = sum(by for status, by in client.get(sent.id).totals.items() if status in {"accepted", "delivered"})
         assert accepted == count, client.get(sent.id).totals
-        return (count - first[1]) / wall
+        used = {name: (cpu_s(pid) - before[name]) / count * 1e6 for name, pid in processes.items()}
+        return Road((count - first[1]) / wall, used)
 
 
 def alone(kind: str, fields: Mapping[str, Any], environment: Mapping[str, str], ca_file: Path) -> float:
@@ -199,6 +226,53 @@ def alone(kind: str, fields: Mapping[str, Any], environment: Mapping[str, str], 
     return asyncio.run(run())
 
 
+def bare(kind: str, server: Server, ca_file: Path) -> float:
+    """Messages a second of the library by itself, over as many connections as the adapter has."""
+    each = OURS[kind].connections
+
+    async def texts() -> None:
+        limits = httpx.Limits(max_connections=each, max_keepalive_connections=each)
+        address = f"{server.environment['MESSAGING_ENDPOINTS__TWILIO']}/2010-04-01/Accounts/AC{'0' * 32}/Messages.json"
+        auth = (f"AC{'0' * 32}", "token")
+        async with httpx.AsyncClient(limits=limits, trust_env=False, timeout=60) as client:
+            numbers = iter(range(BARE))
+
+            async def work() -> None:
+                for number in numbers:
+                    form = {"To": f"+4477{number:08}", "From": "+15005550006", "Body": "Hi"}
+                    (await client.post(address, data=form, auth=auth)).raise_for_status()
+
+            await asyncio.gather(*(work() for _ in range(each)))
+
+    async def mails() -> None:
+        host, _, port = server.environment["MESSAGING_ENDPOINTS__SMTP"].rpartition("/")[2].rpartition(":")
+        use_tls = server.environment["MESSAGING_ENDPOINTS__SMTP"].startswith("ssl:")
+        numbers = iter(range(BARE))
+        tls = ssl.create_default_context(cafile=str(ca_file))
+
+        async def work() -> None:
+            async with aiosmtplib.SMTP(hostname=host, port=int(port), use_tls=use_tls, tls_context=tls) as client:
+                for number in numbers:
+                    to = f"reader{number}@example.com"
+                    mail = f"From: news@example.org\r\nTo: {to}\r\nSubject: Hello\r\n\r\nthere\r\n"
+                    await client.sendmail("news@example.org", [to], mail)
+
+        await asyncio.gather(*(work() for _ in range(each)))
+
+    started = time.perf_counter()
+    asyncio.run(texts() if kind == "twilio" else mails())
+    return BARE / (time.perf_counter() - started)
+
+
+def _served(kind: str, addresses: SandboxAddresses, sandbox_pid: int, lean: Lean | None) -> Server:
+    environment = {n: v for n, v in sandbox_environment(addresses.as_json()).items() if n.startswith("MESSAGING_")}
+    fields = sandbox_accounts.fields(kind, addresses)
+    if lean is None or kind not in LEAN:
+        return Server("sandbox", sandbox_pid, fields, environment)
+    place = lean.http if kind == "twilio" else lean.smtps
+    return Server("lean server", lean.pid, fields, environment | {f"MESSAGING_ENDPOINTS__{kind.upper()}": place})
+
+
 def _settings(found: Servers) -> Settings:
     return Settings.load({}, database_url=found.database_url, broker_url=found.broker_url, secret_key=SECRET)
 
@@ -210,38 +284,60 @@ def _settled(client: Messaging, message_id: str) -> int:
         return 0
 
 
+def measure(found: Servers, kind: str, server: Server, ca_file: Path, runs: int) -> list[Figure]:
+    """The figures of one kind, medians all."""
+    title, goal = OURS[kind].title, GOALS[kind]
+    roads, adapters, libraries = [], [], []
+    for _ in range(runs):
+        roads.append(through_the_road(found, kind, server))
+        adapters.append(alone(kind, server.fields, server.environment, ca_file))
+        libraries += [bare(kind, server, ca_file)] if kind in LEAN else []
+    rate, adapter = statistics.median(road.rate for road in roads), statistics.median(adapters)
+    ratio = statistics.median(road.rate / each for road, each in zip(roads, adapters, strict=True))
+    beside = f"{adapter:,.0f}/s of the adapter alone, {server.name}"
+    figures = [
+        Figure(
+            f"{title}, whole road", rate, "recipients/s", goal=f"{goal:,}", met=rate >= goal, beside=beside, ratio=ratio
+        )
+    ]
+    if libraries:
+        library = statistics.median(libraries)
+        name = "bare httpx" if kind == "twilio" else "bare aiosmtplib"
+        said = f"{library:,.0f}/s of {name} with {OURS[kind].connections} connections"
+        figures.append(Figure(f"{title}, adapter alone", adapter, "recipients/s", beside=said, ratio=adapter / library))
+    used = {name: statistics.median(road.cpu_us[name] for road in roads) for name in roads[0].cpu_us}
+    figures += [Figure(f"{title}, {name}", value, "µs of CPU a recipient") for name, value in used.items()]
+    return figures
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--delay-ms", type=float, default=0.0, help="latency of every answer")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--delay-ms", type=float, default=50.0, help="latency of every answer over HTTP")
+    parser.add_argument("--smtp-delay-ms", type=float, default=10.0, help="the same of SMTP")
+    parser.add_argument("--sandbox", action="store_true", help="SMTP and Twilio against the sandbox, too")
     parser.add_argument("--kinds", nargs="*", default=list(RECIPIENTS))
-    arguments = parser.parse_args()
-    with servers() as found, sandbox(found) as addresses:
-        engine = open_engine(_settings(found), role="benchmark")
-        with engine.begin() as connection:
-            projects.ensure(connection, "default")
-        engine.dispose()
-        fields = prepare(found, addresses)
-        environment = {
-            name: value
-            for name, value in sandbox_environment(addresses.as_json()).items()
-            if name.startswith("MESSAGING_")
-        }
-        for kind in arguments.kinds:
-            httpx.post(
-                f"{addresses.control}/faults", json={"protocol": kind, "delay_ms": arguments.delay_ms}, trust_env=False
-            )
-            figures = [
-                Figure(
-                    through_the_road(found, kind, environment),
-                    alone(kind, fields[kind], environment, Path(addresses.ca_file)),
-                )
-                for _ in range(arguments.runs)
-            ]
-            road = statistics.median(figure.road for figure in figures)
-            ratio = statistics.median(figure.road / figure.alone for figure in figures)
-            print(f"{OURS[kind].title:<12}{road:>10,.0f} recipients/s = {ratio:.2f} of the adapter alone", flush=True)
+    parser.add_argument("--recipients", type=int, help="of each campaign, for a quick look")
+    given = parser.parse_args()
+    if given.recipients:
+        RECIPIENTS.update(dict.fromkeys(RECIPIENTS, given.recipients))
+    figures: list[Figure] = []
+    with servers() as found, sandbox(found) as (addresses, pid):
+        certificate = found.directory / "sandbox" / "server.pem"
+        with lean_providers(certificate, delay_ms=given.delay_ms, smtp_delay_ms=given.smtp_delay_ms) as lean:
+            engine = open_engine(_settings(found), role="benchmark")
+            with engine.begin() as connection:
+                projects.ensure(connection, "default")
+            engine.dispose()
+            served = {kind: _served(kind, addresses, pid, None if given.sandbox else lean) for kind in given.kinds}
+            prepare(found, served)
+            for kind, server in served.items():
+                delay = given.smtp_delay_ms if kind == "smtp" else given.delay_ms
+                faults = {"protocol": kind, "delay_ms": delay}
+                httpx.post(f"{addresses.control}/faults", json=faults, trust_env=False)
+                figures += measure(found, kind, server, Path(addresses.ca_file), given.runs)
+    publish("providers", figures)
 
 
 if __name__ == "__main__":

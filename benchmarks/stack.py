@@ -28,6 +28,8 @@ class Servers:
     directory: Path
     database_url: str
     broker_url: str
+    pids: Mapping[str, int]
+    """Of `postgres` and `valkey`."""
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a worker."""
@@ -43,23 +45,25 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers() -> Iterator[Servers]:
-    """A durable PostgreSQL, migrated, and a Valkey."""
+def servers(postgres_settings: Mapping[str, str] | None = None) -> Iterator[Servers]:
+    """A durable PostgreSQL, migrated, and a Valkey; `postgres_settings` are added to those of the embedded one."""
     with tempfile.TemporaryDirectory(prefix="heliograph-bench-") as name:
         directory = Path(name)
         directory.chmod(0o711)
         postgres_port, valkey_port = free_ports(2)
-        postgres = Postgres(directory, port=postgres_port, log=directory / "postgres.log")
+        postgres = Postgres(directory, port=postgres_port, log=directory / "postgres.log", settings=postgres_settings)
         valkey = Valkey(directory, port=valkey_port, log=directory / "valkey.log")
+        pids: dict[str, int] = {}
         with contextlib.ExitStack() as stack:
             for server in (postgres, valkey):
                 process = server.start()
+                pids[server.name] = process.pid
                 stack.callback(server.stop, process)
                 _wait(server.ready, f"{type(server).__name__} to answer")
             stack.callback(postgres.destroy)
             url = postgres.create_database("bench")
             upgrade(url)
-            yield Servers(directory, url, valkey.url())
+            yield Servers(directory, url, valkey.url(), pids)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from messaging.send_request import SendRequest, body_hash, named_audience, sched
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store import expansion, files, intake_keys, message_changes, messages, routes
-from messaging.store.accept_small import accept_small
+from messaging.store.accept_small import Small, SmallAccepted, accept_small, accept_smalls
 from messaging.store.batches import BatchRef, Hint, deliver_hint
 from messaging.store.expand import Audience, Expanding, Expansion, Route, count_audience, expand_page
 from messaging.store.expansion import ToExpand
@@ -58,9 +58,10 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
         if before is not None:
             state = messages.state_of(connection, project_id, before) or MessageState.CANCELLED  # deleted since
             return Accepted(public_id=before, message_id=None, state=state, repeated=True)
-    small = accept_at_once(connection, settings, project_id, replace(request, id=public_id))
-    if small is not None:
-        return small
+    small = small_message(settings, project_id, replace(request, id=public_id))
+    accepted = None if small is None else accept_at_once(connection, small)
+    if accepted is not None:
+        return accepted
     ready = _prepare(connection, vault, settings, project_id, replace(request, id=public_id))
     at_once = ready.small and ready.new.state is MessageState.PROCESSING
     new = replace(ready.new, expanded=at_once)
@@ -95,13 +96,25 @@ def accept(connection: Connection, vault: Vault, settings: Settings, project_id:
     )
 
 
-def accept_at_once(
-    connection: Connection, settings: Settings, project_id: int, request: SendRequest
-) -> Accepted | None:
-    """A message that goes out now to a few users and targets, accepted in one statement of its own.
+def accept_at_once(connection: Connection, small: Small) -> Accepted | None:
+    """A message that goes out now to a few users and targets, accepted in one statement.
 
-    None, and nothing written, where it is more than that or something is wrong: `accept` does it, or says what. The
-    request has an id. Raises `InvalidArgumentError` for times that make no sense.
+    None, and nothing written, where something is wrong or it is more than that: `accept` says what, or does it.
+    """
+    return _at_once(small, accept_small(connection, small))
+
+
+def accept_together(connection: Connection, smalls: Sequence[Small]) -> list[Accepted | None]:
+    """The same for several, committed or not together. Raises what `accept_smalls` raises."""
+    return [
+        _at_once(small, accepted) for small, accepted in zip(smalls, accept_smalls(connection, smalls), strict=True)
+    ]
+
+
+def small_message(settings: Settings, project_id: int, request: SendRequest) -> Small | None:
+    """The message `request` asks for, ready for `accept_at_once`; None where it is more than a message to a few, now.
+
+    It asks no database. The request has an id. Raises `InvalidArgumentError` for times that make no sense.
     """
     named = len(request.users) + len(request.targets)
     files = isinstance(request.content, Email) and request.content.attachments
@@ -121,7 +134,7 @@ def accept_at_once(
         channel=channel,
         lane=lane,
         state=MessageState.PROCESSING,
-        content=_stored_content(connection, project_id, request.content),
+        content=content_to_json(request.content),
         named=named_audience(request),
         audience=Audience(channel=channel),
         on_unknown=request.on_unknown or default_on_unknown(channel),
@@ -130,17 +143,20 @@ def accept_at_once(
         expires_at=request.expires_at,
         expanded=True,
     )
-    accepted = accept_small(
-        connection, project_id, new, users=request.users, targets=request.targets, most=settings.small_audience
+    return Small(
+        project_id=project_id, new=new, users=request.users, targets=request.targets, most=settings.small_audience
     )
+
+
+def _at_once(small: Small, accepted: SmallAccepted | None) -> Accepted | None:
     if accepted is None:
         return None
-    month = accepted.inserted.month
+    new, month = small.new, accepted.inserted.month
     return Accepted(
         public_id=new.public_id,
         message_id=accepted.inserted.number,
         state=new.state,
-        hints=[deliver_hint(BatchRef(month, batch), channel, lane, kind) for batch, kind in accepted.batches],
+        hints=[deliver_hint(BatchRef(month, batch), new.channel, new.lane, kind) for batch, kind in accepted.batches],
         view=messages.new_view(new, accepted.inserted, expanded=True, totals=accepted.totals),
     )
 

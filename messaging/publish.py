@@ -187,11 +187,13 @@ class Publisher:
             with self._app.producer_pool.acquire(block=True, timeout=_PUBLISH_TIMEOUT_S) as producer:
                 admitted = self._admitted(hints, producer)
                 if len(admitted) == 1:
-                    self._send(admitted[0], producer)
+                    self._send(admitted[0], producer, declare=True)
                 elif admitted:
+                    declared: set[str] = set()
                     with producer.batch(max_size=500):  # type: ignore[attr-defined]  # new in kombu 5.7, unknown to celery-types
                         for hint in admitted:
-                            self._send(hint, producer)
+                            self._send(hint, producer, declare=hint.queue not in declared)
+                            declared.add(hint.queue)
         except (*self._away, *self._refuses) as error:
             self._failed(error)
             return False
@@ -242,8 +244,11 @@ class Publisher:
         except self._away:
             return None
 
-    def _send(self, hint: Hint, producer: Any) -> None:  # noqa: ANN401  kombu's Producer has no types
-        """As `Celery.send_task` would, from a message made once: what it does besides sending costs more than that."""
+    def _send(self, hint: Hint, producer: Any, *, declare: bool) -> None:  # noqa: ANN401  kombu's Producer has no types
+        """As `Celery.send_task` would, from a message made once: what it does besides sending costs more than that.
+
+        Finding out that a queue is declared already takes kombu a fifth of the time of sending to it.
+        """
         name, arguments = _task_of(hint)
         made = self._made.get(name)
         if made is None:
@@ -265,7 +270,7 @@ class Publisher:
             body,
             exchange="",  # straight to the queue: over Redis, an exchange is looked up there for each message
             routing_key=hint.queue,
-            declare=[self._queues[hint.queue]],
+            declare=[self._queues[hint.queue]] if declare else [],
             headers=made.headers | own,
             retry=False,
             **(made.properties | {"correlation_id": task_id} | form),

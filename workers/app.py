@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -14,14 +15,17 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 from celery.worker import state
 from kombu.serialization import register
 
+from messaging.errors import MessagingError
 from messaging.interpreter import collect_seldom
 from messaging.log_lines import set_up_logs
 from messaging.publish import Publisher, broker_settings
 from messaging.settings import Settings
+from messaging.store.engine import AWAY
 from messaging.task_signatures import CONTENT_TYPE, SERIALIZER, Signer, Trusted
 from messaging.wire import Queue, TaskName
 from workers.admission import Admission
 from workers.every import Every
+from workers.niceness import make_niceness_count
 from workers.pulse import pulse
 from workers.quiet import keep_quiet
 from workers.watchdog import Activity, end_within
@@ -115,8 +119,13 @@ def _settle() -> None:
 @worker_ready.connect
 def _mark_ready(sender: Any, **_: object) -> None:  # noqa: ANN401  Celery's Consumer has no types
     from workers.minding import mind_worker  # noqa: PLC0415  imports what only a worker needs
+    from workers.wiring import wiring  # noqa: PLC0415  (as above)
 
+    if not _children(sender):  # a pool of threads: its tasks run here
+        with suppress(*AWAY, MessagingError):  # then the first task says so
+            wiring().engine.connect().close()
     _settle()
+    make_niceness_count()
     _stop_softly_at_once()
     if settings.ready_file is not None:
         settings.ready_file.parent.mkdir(parents=True, exist_ok=True)

@@ -155,16 +155,19 @@ def _take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) ->
 
 
 def _accept(connection: Connection, vault: Vault, settings: Settings, task: IntakeTask, public_id: str) -> Taken:
-    project_id = projects.find(connection, _project(task, settings))
-    intake_keys.lock(connection, _key(task))
-    before = intake_keys.reserve(
-        connection, project_id, _key(task), _body_hash(task), public_id, at_least_until=task.signed_until
+    known = intake_keys.enter(
+        connection,
+        _project(task, settings),
+        _key(task),
+        _body_hash(task),
+        public_id,
+        at_least_until=task.signed_until,
     )
-    if before is not None:
-        return Taken(before)
-    accepted: Accepted = accept(connection, vault, settings, project_id, replace(request_of(task), id=public_id))
-    if intake_keys.is_revoked(connection, _key(task)) and not accepted.state.is_finished:
-        messages.cancel(connection, project_id, public_id)
+    if known.before is not None:
+        return Taken(known.before)
+    accepted: Accepted = accept(connection, vault, settings, known.project_id, replace(request_of(task), id=public_id))
+    if known.is_revoked and not accepted.state.is_finished:
+        messages.cancel(connection, known.project_id, public_id)
         return Taken(public_id)
     return Taken(public_id, accepted.hints)
 

@@ -113,11 +113,11 @@ class Channel(theirs.Channel):
     client: Any
     connection: Any
     connection_errors: tuple[type[BaseException], ...]
-    _create_client: Any
     _flush_brpop_reauth: Any
     _in_poll: Any
     _q_for_pri: Any
     _queue_cycle: Any
+    pool: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self.held: set[str] = set()
@@ -128,6 +128,8 @@ class Channel(theirs.Channel):
         """A client for each list somebody waits at, its connection its own."""
         self._waiting_since: dict[str, float] = {}
         self._asked: list[tuple[str, str]] = []
+        self._speaker: Any = None
+        """The client for all that is neither taking nor waiting; it takes a connection of the pool for each command."""
         self._prioritised: set[str] = set()
         super().__init__(*args, **kwargs)
 
@@ -202,6 +204,14 @@ class Channel(theirs.Channel):
         if type == _WAIT:
             raise RedisConnectionError("The connection to the broker was closed.")
         super()._poll_error(type, **options)  # type: ignore[misc]  # not in kombu's types
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  kombu's signature
+        # kombu makes a client for each command it sends, which costs more than the command
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # not in kombu's types
+        if self._speaker is None or self._speaker.connection_pool is not self.pool:
+            self._speaker = super()._create_client()  # type: ignore[misc]  # not in kombu's types
+        return self._speaker
 
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  kombu's signature
         connection: Any = self.connection

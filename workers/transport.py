@@ -3,6 +3,9 @@
 Celery (5.7, worker/consumer and worker/strategy.py) holds a task with an `eta` in memory and throws one away that
 `expires`; a body or a header that is no task's ends the worker, is restored, and ends the next one; what it can't read
 it logs, body and all. `workers.admission` decides about each message first, and Celery is handed what it makes of it.
+
+It also tells of each event of a task at once, in a message of its own, before the task is handed to its process. Here
+what is told within a tenth of a second goes out together, while nobody waits for it.
 """
 
 from __future__ import annotations
@@ -14,9 +17,38 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 from workers.admission import Admission, Came
 
+_TELL_AFTER_S = 0.1
+
 
 class Consumer(CeleryConsumer):
     """Celery's, for tasks that were admitted."""
+
+    # Celery's own, which its types don't tell
+    hub: Any
+    timer: Any
+    _flush_events: Callable[[], None]
+    _telling: Any = None
+
+    def on_send_event_buffered(self) -> Any:  # noqa: ANN401  (as above)
+        """Tell of what happened a moment later, together with what happens until then."""
+        if self.hub and self._telling is None:
+            self._telling = self.hub.call_later(_TELL_AFTER_S, self._tell)
+        return self._telling
+
+    def _tell(self) -> None:
+        self._telling = None
+        self._flush_events()
+
+    def on_close(self) -> None:
+        """Forget what the connection that is gone was used for, its timers too; what was to be told is told later."""
+        super().on_close()
+        self._telling = None
+
+    def shutdown(self) -> None:
+        """End, having told of what is left to tell."""
+        if self._telling is not None:
+            self._tell()
+        super().shutdown()
 
     def create_task_handler(self, *arguments: Any, **more: Any) -> Callable[[Any], Any]:  # noqa: ANN401  Celery has no types here
         """What is called with each message."""

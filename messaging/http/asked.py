@@ -32,13 +32,16 @@ class Asked:
 
 def asked(request: Request, given: Mapping[str, Any], upload: Upload | None, body: Spooled | None = None) -> Asked:
     """The request, taken apart."""
+    has_query = bool(request.scope.get("query_string"))
     return Asked(
         given=given,
         upload=upload,
         body=body,
         headers={name.lower(): value for name, value in request.headers.items()},
-        query=dict(request.query_params),
-        queries=[value for name, value in request.query_params.multi_items() if is_query_name(name)],
+        query=dict(request.query_params) if has_query else {},
+        queries=[value for name, value in request.query_params.multi_items() if is_query_name(name)]
+        if has_query
+        else [],
         cookies=request.cookies,
         address=request.client.host if request.client else "",
         secure=request.scope["scheme"] == "https",

@@ -90,6 +90,21 @@ def identify_server(
     return number, named, None
 
 
+def recall_server(keys: KnownKeys, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller | None:
+    """The caller that `identify_server` would find, if its key was seen a moment ago; asks no database."""
+    named = headers.get("x-appwrite-project") or query.get("project")
+    secret = headers.get("x-appwrite-key")
+    key = keys.recall(secret) if secret else None
+    if key is None or key.project_id != named:
+        return None
+    return Caller(project_id=key.project, project=key.project_id, key=key)
+
+
+def carries_user(caller: Caller, headers: Mapping[str, str], sent_cookies: Mapping[str, str]) -> bool:
+    """Whether there is anything that `identify_user` would look at."""
+    return bool(headers.get("x-appwrite-jwt")) or any(cookies.secrets_of(caller.project, headers, sent_cookies))
+
+
 def identify_user(
     connection: Connection,
     vault: Vault,

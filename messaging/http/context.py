@@ -12,10 +12,14 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
+from messaging.http import small_messages
 from messaging.http.known_keys import KnownKeys
+from messaging.http.operations import Answer
 from messaging.http.outbox import Outbox
+from messaging.http.together import Together
 from messaging.publish import Publisher
 from messaging.settings import Settings
+from messaging.store.accept_small import Small
 from messaging.store.engine import open_engine
 from messaging.store.vault_keys import open_vault
 from messaging.vault import Vault
@@ -37,7 +41,7 @@ class Context:
     @cached_property
     def engine(self) -> Engine:
         """The database."""
-        return open_engine(self.settings, role="api", pool_size=THREADS + LONG_THREADS)
+        return open_engine(self.settings, role="api", pool_size=THREADS + LONG_THREADS + small_messages.GROUPS)
 
     @cached_property
     def vault(self) -> Vault:
@@ -53,6 +57,11 @@ class Context:
     def outbox(self) -> Outbox:
         """The way to the broker."""
         return Outbox(Publisher(self.settings))
+
+    @cached_property
+    def small_messages(self) -> Together[Small, Answer | None]:
+        """Where messages to a few are committed together."""
+        return small_messages.opened(self.engine, self.outbox)
 
     @cached_property
     def threads(self) -> ThreadPoolExecutor:
@@ -76,6 +85,8 @@ class Context:
 
     def close(self) -> None:
         """Finish what is being worked on, publish what waits and close the connections."""
+        if "small_messages" in self.__dict__:
+            self.small_messages.close()
         for name in ("threads", "long_threads"):
             if name in self.__dict__:
                 getattr(self, name).shutdown()

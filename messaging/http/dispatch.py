@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from messaging.errors import MessagingError, NotFoundError
-from messaging.http import idempotency, identity, rate_limits
+from messaging.http import idempotency, identity, rate_limits, small_messages
 from messaging.http.asked import Asked, asked
 from messaging.http.body import read_json
+from messaging.http.caller import Caller
 from messaging.http.context import Context
 from messaging.http.errors import ApiError, from_domain, invalid, missing
 from messaging.http.json_text import dumps
@@ -29,6 +30,7 @@ from messaging.http.queries import is_query_name
 from messaging.http.spool import media_type_of, spool, temporary_file
 from messaging.http.streaming import PiecesResponse
 from messaging.http.upload import read_upload
+from messaging.producer import accept_at_once
 from messaging.store.batches import Hint
 from messaging.store.lists import CursorError, QueryError
 
@@ -46,7 +48,11 @@ def endpoint(context: Context, operation: Operation) -> Callable[[Request], Awai
             if media_type_of(request) in operation.files:
                 return await _answer_file(context, operation, request)
             given, upload = await _read(context, operation, request)
-            work = functools.partial(_run, context, operation, asked(request, given, upload))
+            found = asked(request, given, upload)
+            together = await _together(context, operation, found)
+            if together is not None:
+                return together
+            work = functools.partial(_run, context, operation, found)
             if not operation.hashes:
                 return await context.in_thread(work, long=operation.is_long)
             async with context.hashing:  # waits here, with no thread and no connection
@@ -122,14 +128,32 @@ def _transaction(context: Context, operation: Operation, request: Asked) -> tupl
     return answered, call.hints
 
 
+async def _together(context: Context, operation: Operation, request: Asked) -> Response | None:
+    """The answer to a small message, committed with others of this moment; None where it must go the ordinary way.
+
+    What is refused here is refused without a thread or a connection. Raises `ApiError`.
+    """
+    if not small_messages.may_go_together(operation, request):
+        return None
+    try:
+        caller = identity.recognise(context.keys, operation, request)
+        if caller is None or operation.small is None:
+            return None
+        small = operation.small(_call(context, None, operation, request, caller))
+        answered = None if small is None else await context.small_messages.result(small)
+    except Exception as error:  # noqa: BLE001  the caller gets an answer whatever went wrong; the log has the rest
+        raise _refusal(operation, error) from None
+    return None if answered is None else _response(context, operation, answered)
+
+
 def _attempt(context: Context, operation: Operation, request: Asked) -> tuple[Answer, list[Hint]] | None:
     """The answer of a single statement, which spares the round trips of a transaction; None if there is none."""
-    if operation.attempt is None or idempotency.HEADER in request.headers:
+    if operation.small is None or idempotency.HEADER in request.headers:
         return None
     with context.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        call = _called(context, connection, operation, request)
-        found = operation.attempt(call)
-    return None if found is None else (_answer(operation, found), call.hints)
+        small = operation.small(_called(context, connection, operation, request))
+        accepted = None if small is None else accept_at_once(connection, small)
+        return None if accepted is None else (small_messages.answer(connection, accepted), list(accepted.hints))
 
 
 def _refusal(operation: Operation, error: Exception) -> ApiError:
@@ -178,9 +202,15 @@ def _count(context: Context, operation: Operation, request: Asked) -> dict[str, 
 def _called(context: Context, connection: Connection, operation: Operation, request: Asked) -> Call:
     """The call, its caller known and its values checked; raises `ApiError`."""
     caller = identity.identify(connection, context.vault, context.keys, operation, request)
+    return _call(context, connection, operation, request, caller)
+
+
+def _call(
+    context: Context, connection: Connection | None, operation: Operation, request: Asked, caller: Caller
+) -> Call:
     return Call(
         operation=operation,
-        connection=connection,
+        transaction=connection,
         settings=context.settings,
         vault=context.vault,
         caller=caller,

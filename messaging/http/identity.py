@@ -9,7 +9,7 @@ from http import HTTPStatus
 from sqlalchemy import Connection
 
 from messaging.http.asked import Asked
-from messaging.http.caller import Caller, identify_server, identify_user
+from messaging.http.caller import Caller, carries_user, identify_server, identify_user, recall_server
 from messaging.http.errors import ApiError
 from messaging.http.known_keys import KnownKeys
 from messaging.http.operations import Access, Operation
@@ -24,6 +24,18 @@ def identify(connection: Connection, vault: Vault, keys: KnownKeys, operation: O
     caller = Caller(project_id=project_id, project=project, key=key)
     user = identify_user(connection, vault, caller, headers=asked.headers, sent_cookies=asked.cookies)
     caller = replace(caller, user=user)
+    _authorise(operation, caller)
+    return caller
+
+
+def recognise(keys: KnownKeys, operation: Operation, asked: Asked) -> Caller | None:
+    """The caller that `identify` would find, if that takes no database: a key seen a moment ago, and no user.
+
+    None where only the database knows. Raises `ApiError` for a caller who may not call `operation`.
+    """
+    caller = recall_server(keys, asked.headers, asked.query)
+    if caller is None or carries_user(caller, asked.headers, asked.cookies):
+        return None
     _authorise(operation, caller)
     return caller
 

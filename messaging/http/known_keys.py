@@ -24,10 +24,10 @@ class KnownKeys:
 
     def verify(self, connection: Connection, secret: str) -> ApiKeyView | None:
         """The key of that secret, or None if there is none or it has expired."""
-        name = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-        until, key = self._seen.get(name, (0.0, None))
-        if key is not None and time.monotonic() < until:
-            return None if key.expires_at is not None and key.expires_at <= clock.now() else key
+        name = _hashed(secret)
+        known = self._recalled(name)
+        if known is not None:
+            return None if _has_expired(known) else known
         key = api_keys.verify(connection, secret)
         if key is None:
             self._seen.pop(name, None)
@@ -36,3 +36,20 @@ class KnownKeys:
             self._seen.clear()
         self._seen[name] = (time.monotonic() + LASTS_S, key)
         return key
+
+    def recall(self, secret: str) -> ApiKeyView | None:
+        """The key of that secret, if it was seen a moment ago and has not expired since."""
+        known = self._recalled(_hashed(secret))
+        return None if known is None or _has_expired(known) else known
+
+    def _recalled(self, name: bytes) -> ApiKeyView | None:
+        until, key = self._seen.get(name, (0.0, None))
+        return key if time.monotonic() < until else None
+
+
+def _hashed(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def _has_expired(key: ApiKeyView) -> bool:
+    return key.expires_at is not None and key.expires_at <= clock.now()

@@ -17,9 +17,10 @@ from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
 from messaging.http.render_target import rendered_target
-from messaging.producer import accept, accept_at_once
+from messaging.producer import accept, small_message
 from messaging.send_request import SendRequest
 from messaging.store import message_changes, message_lists, messages, target_lists
+from messaging.store.accept_small import Small
 
 operations = Operations("messaging")
 
@@ -39,15 +40,11 @@ def _create(call: Call, channel: Channel) -> dict[str, Any]:
     return rendered_message(call.connection, view)
 
 
-def _attempt(call: Call, channel: Channel) -> dict[str, Any] | None:
-    """A message to a few, accepted in one statement; None where it takes more than that."""
+def _small(call: Call, channel: Channel) -> Small | None:
+    """A message to a few; None where it is more than that."""
     if (channel is Channel.EMAIL and call["attachments"]) or (channel is Channel.PUSH and call["image"] is not None):
         return None  # files are held until the message is committed
-    accepted = accept_at_once(call.connection, call.settings, call.project_id, _request(call, channel))
-    if accepted is None or accepted.view is None:
-        return None
-    call.hints.extend(accepted.hints)
-    return rendered_message(call.connection, accepted.view)
+    return small_message(call.settings, call.project_id, _request(call, channel))
 
 
 def _request(call: Call, channel: Channel) -> SendRequest:
@@ -95,7 +92,7 @@ def require_audience(*, draft: bool, named: Sequence[str]) -> None:
     status=201,
     model="message",
     taken="message_already_exists",
-    attempt=lambda call: _attempt(call, Channel.EMAIL),
+    small=lambda call: _small(call, Channel.EMAIL),
 )
 def create_email(call: Call) -> dict[str, Any]:
     """Send an email, now or at a time, or keep a draft of it."""
@@ -110,7 +107,7 @@ def create_email(call: Call) -> dict[str, Any]:
     status=201,
     model="message",
     taken="message_already_exists",
-    attempt=lambda call: _attempt(call, Channel.SMS),
+    small=lambda call: _small(call, Channel.SMS),
 )
 def create_sms(call: Call) -> dict[str, Any]:
     """Send a text message, now or at a time, or keep a draft of it."""
@@ -125,7 +122,7 @@ def create_sms(call: Call) -> dict[str, Any]:
     status=201,
     model="message",
     taken="message_already_exists",
-    attempt=lambda call: _attempt(call, Channel.PUSH),
+    small=lambda call: _small(call, Channel.PUSH),
 )
 def create_push(call: Call) -> dict[str, Any]:
     """Send a push notification, now or at a time, or keep a draft of it."""

@@ -18,6 +18,7 @@ from messaging.http.caller import Caller
 from messaging.http.parameters import Parameter, Values
 from messaging.http.spool import Spooled
 from messaging.settings import Settings
+from messaging.store.accept_small import Small
 from messaging.store.batches import Hint
 from messaging.vault import Vault
 
@@ -53,7 +54,8 @@ class Call:
     """One request, checked, inside its own transaction; what `work` raises rolls it back."""
 
     operation: Operation
-    connection: Connection
+    transaction: Connection | None
+    """None while nothing may be asked of the database."""
     settings: Settings
     vault: Vault
     caller: Caller
@@ -84,6 +86,13 @@ class Call:
     def project_id(self) -> int:
         """Number of the project."""
         return self.caller.project_id
+
+    @property
+    def connection(self) -> Connection:
+        """Its transaction."""
+        if self.transaction is None:
+            raise RuntimeError(f"{self.operation.name} asks the database before it may.")
+        return self.transaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +165,9 @@ class Operation:
     largest_file_bytes: int = 0
     limits: tuple[Limit, ...] = ()
     """How often it may be called without an API key."""
-    attempt: Work | None = None
-    """Does the usual case in one statement, which needs no transaction around it; None leaves it to `work`."""
+    small: Callable[[Call], Small | None] | None = None
+    """The message it would accept, where it is to a few: that takes one statement, and no transaction around it. It
+    asks no database; None leaves it to `work`."""
     hashes: bool = False
     """It hashes a password, which takes a core for a while: few of these are worked on at once."""
     keyed: bool = True

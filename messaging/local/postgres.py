@@ -21,6 +21,8 @@ from messaging.local.postgres_home import account_for, data_directory, programs,
 from messaging.local.private_files import kept_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from messaging.local.postgres_home import Account
 
 ROLE = "heliograph"
@@ -33,6 +35,9 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "192MB",
     "synchronous_commit": "on",
+    # by default 6 MB, which a page of fan-out fills many times over: each time it writes with the lock held that a
+    # commit of one row waits for (`wal_buffers_full` of pg_stat_wal: 27,000 for 400,000 targets, and 500 with this)
+    "wal_buffers": "64MB",
     "wal_compression": "on",
     "checkpoint_timeout": "15min",
     "max_wal_size": "4GB",
@@ -55,17 +60,21 @@ class Postgres:
     """One server on `directory`/postgres, started and stopped by whoever holds this object.
 
     `url` works once `ready()` has answered True. A server or a machine that died at any point is no obstacle:
-    what is left of the old server is stopped, and PostgreSQL recovers from its log.
+    what is left of the old server is stopped, and PostgreSQL recovers from its log. `settings` are PostgreSQL's own and
+    go before ours.
     """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": roll back what runs, write a checkpoint (documentation, server-shutdown)
 
-    def __init__(self, directory: Path, *, port: int, log: Path, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, port: int, log: Path, durable: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._directory = directory
         self._link = directory / "postgres"
         self._log = log
         self._durable = durable
+        self._settings = settings or {}
         self.port = port
         self._password = kept_secret(directory / "postgres.password", lambda: secrets.token_hex(24))
 
@@ -81,7 +90,8 @@ class Postgres:
         if not (data / "PG_VERSION").exists():
             self._create_cluster(binaries, data, account)
         stop_orphans(data)
-        settings = _SETTINGS | ({} if self._durable else _FASTER_THAN_SAFE) | {"port": str(self.port)}
+        safety = {} if self._durable else _FASTER_THAN_SAFE
+        settings = {**_SETTINGS, **safety, **self._settings, "port": str(self.port)}
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return spawn(
             Command(

@@ -45,8 +45,11 @@ class Process:
         virtual environment has a space in it or passes 127 bytes (man 2 execve). Raises StackError for a variable
         that has neither a value nor a default.
         """
-        program, *rest = (self._expand(word, env) for word in shlex.split(self.command))
-        return [sys.executable, *rest] if program == "python" else [sys.executable, "-m", _MODULES[program], *rest]
+        words = [self._expand(word, env) for word in shlex.split(self.command)]
+        nice = words[:3] if words[0] == "nice" else []
+        program, *rest = words[len(nice) :]
+        module = [] if program == "python" else ["-m", _MODULES[program]]
+        return [*nice, sys.executable, *module, *rest]
 
     def _expand(self, word: str, env: Mapping[str, str]) -> str:
         def value(match: re.Match[str]) -> str:
@@ -59,20 +62,25 @@ class Process:
         return _VARIABLE.sub(value, word)
 
 
-def _worker(name: str, queues: str, pool: str) -> Process:
+def _worker(name: str, queues: str, pool: str, *, gives_way: bool = False) -> Process:
     suffix = "${NODE_SUFFIX:-}"  # a second set of workers on this host needs names of its own
-    return Process(name, Kind.WORKER, f"celery -A workers.app worker -Q {queues} -n {name}{suffix}@%h {pool} {_QUIET}")
+    nice = "nice -n 5 " if gives_way else ""
+    command = f"{nice}celery -A workers.app worker -Q {queues} -n {name}{suffix}@%h {pool} {_QUIET}"
+    return Process(name, Kind.WORKER, command)
 
 
+# what sends to many gives way to what somebody waits for, where both want the same processor: `workers/niceness.py`
 PROCESSES = (
     Process("api", Kind.API, "messaging api --host 127.0.0.1 --port $PORT"),
-    _worker("intake", "messaging.high,messaging", "-c 2"),
-    _worker("fanout", "messaging.fanout.high,messaging.fanout,messaging.sweep,messaging.receipts", "-c 2"),
-    _worker("push", "messaging.push", "-P threads -c ${PUSH_BATCHES:-2}"),
+    _worker("intake", "messaging.high,messaging", "-c ${INTAKE_CONCURRENCY:-2}"),
+    _worker(
+        "fanout", "messaging.fanout.high,messaging.fanout,messaging.sweep,messaging.receipts", "-c 2", gives_way=True
+    ),
+    _worker("push", "messaging.push", "-P threads -c ${PUSH_BATCHES:-2}", gives_way=True),
     _worker("push-high", "messaging.push.high", "-P threads -c 8"),
-    _worker("email", "messaging.email", "-c ${EMAIL_CONCURRENCY:-1}"),
+    _worker("email", "messaging.email", "-c ${EMAIL_CONCURRENCY:-1}", gives_way=True),
     _worker("email-high", "messaging.email.high", "-P threads -c 8"),
-    _worker("sms", "messaging.sms", "-c ${SMS_CONCURRENCY:-1}"),
+    _worker("sms", "messaging.sms", "-c ${SMS_CONCURRENCY:-1}", gives_way=True),
     _worker("sms-high", "messaging.sms.high", "-P threads -c 8"),
     Process(
         "beat",

@@ -37,6 +37,7 @@ def open_engine(settings: Settings, *, role: str, pool_size: int = 5) -> Engine:
         settings.sqlalchemy_url,
         hide_parameters=True,  # an error's text would repeat addresses and credentials
         pool_size=pool_size,
+        pool_use_lifo=True,  # the connection used last: its server process has everything at hand
         max_overflow=pool_size,
         pool_timeout=30,
         connect_args={

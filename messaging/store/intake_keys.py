@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from messaging.errors import IdempotencyConflictError
+from messaging.errors import IdempotencyConflictError, NotFoundError
 from messaging.store.retention import IDEMPOTENCY_DAYS
 
 
@@ -31,8 +32,11 @@ def reserve(
         {"project": project_id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS}
         | {"until": at_least_until},
     ).one_or_none()
-    if new is not None:
-        return None
+    return None if new is not None else _used_by(connection, project_id, key, body_sha256)
+
+
+def _used_by(connection: Connection, project_id: int, key: str, body_sha256: bytes) -> str:
+    """The message that was made under a key that is taken."""
     used = connection.execute(
         text("SELECT body_sha256, message_public_id FROM intake_keys WHERE project_id = :project AND key = :key"),
         {"project": project_id, "key": key},
@@ -44,16 +48,57 @@ def reserve(
     return str(used.message_public_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What is known of a task that has just come."""
+
+    project_id: int
+    before: str | None
+    """The id of the message it became before."""
+    is_revoked: bool
+
+
+_ENTER = text("""
+SELECT id, pg_advisory_xact_lock(hashtextextended(:key, 1)) FROM projects WHERE public_id = :project
+""")
+# a statement of its own, after the lock was waited for: it sees what whoever held it has written
+_RESERVE = text("""
+INSERT INTO intake_keys (project_id, key, body_sha256, message_public_id, keep_until)
+VALUES (:project, :key, :hash, :message, greatest(now() + make_interval(days => :days), :until))
+ON CONFLICT (project_id, key) DO NOTHING
+RETURNING EXISTS (SELECT 1 FROM revocations WHERE revocations.key = :key) AS is_revoked
+""")
+
+
+def enter(
+    connection: Connection,
+    project: str,
+    key: str,
+    body_sha256: bytes,
+    message_id: str,
+    *,
+    at_least_until: datetime | None = None,
+) -> Entered:
+    """What `projects.find`, `lock` and `reserve` say one after the other, and whether it was revoked: two round trips.
+
+    Raises `NotFoundError` and `IdempotencyConflictError`, as they do.
+    """
+    found = connection.execute(_ENTER, {"project": project, "key": key}).one_or_none()
+    if found is None:
+        raise NotFoundError("project", project)
+    new = connection.execute(
+        _RESERVE,
+        {"project": found.id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS}
+        | {"until": at_least_until},
+    ).one_or_none()
+    if new is not None:
+        return Entered(found.id, None, new.is_revoked)
+    return Entered(found.id, _used_by(connection, found.id, key, body_sha256), is_revoked=False)
+
+
 def revoke(connection: Connection, key: str) -> None:
     """Remember that a task was revoked before its message was accepted."""
     connection.execute(text("INSERT INTO revocations (key) VALUES (:key) ON CONFLICT DO NOTHING"), {"key": key})
-
-
-def is_revoked(connection: Connection, key: str) -> bool:
-    """Whether the task was revoked."""
-    return (
-        connection.execute(text("SELECT 1 FROM revocations WHERE key = :key"), {"key": key}).one_or_none() is not None
-    )
 
 
 def refuse(connection: Connection, *, task_id: str, task_name: str, reason: str) -> None:

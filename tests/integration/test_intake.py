@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from messaging.channel import OnUnknown
 from messaging.ids import is_valid_id
 from messaging.status import MessageState
+from messaging.store import intake_keys
 from messaging.wire import TaskName
 from tests.integration.road import Road
 from workers import intake
@@ -168,6 +170,22 @@ class TestRevoke:
         intake.revoke(ready.engine, ["later"])
         taken = take(ready, "later")
         assert taken.hints == ()
+        assert ready.view("later").state is MessageState.CANCELLED
+
+    def test_one_that_is_just_being_written_is_waited_for(self, ready: Road) -> None:
+        """The task that comes in the middle of it sees it."""
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        with ThreadPoolExecutor(1) as threads:
+            with ready.engine.begin() as connection:
+                intake_keys.lock(connection, "task:later")
+                taken = threads.submit(take, ready, "later")
+                with ready.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+                    deadline = time.monotonic() + 20
+                    while not other.execute(text(waits)).scalar_one():
+                        assert time.monotonic() < deadline, "the task does not wait"
+                        time.sleep(0.01)
+                intake_keys.revoke(connection, "task:later")
+            assert taken.result(20).hints == ()
         assert ready.view("later").state is MessageState.CANCELLED
 
     def test_after_it_began_revoke_changes_nothing_and_cancel_does(self, ready: Road) -> None:

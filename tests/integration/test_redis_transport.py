@@ -71,6 +71,18 @@ def put(connection: Connection, *bodies: object, queue: str = QUEUE, priority: i
             producer.publish(body, exchange="", routing_key=queue, serializer="json", priority=priority)
 
 
+def test_commands_share_a_client_until_the_channel_is_opened_anew(connection: Connection) -> None:
+    """Making one costs more than a command; one of a pool that was closed would speak to nobody."""
+    channel: Any = connection.channel()
+    with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+        assert first is second
+    channel.close()
+    again: Any = connection.channel()
+    with again.conn_or_acquire() as other:
+        assert other is not first
+        assert other.ping()
+
+
 class Reader:
     """Takes what comes, acknowledging nothing by itself."""
 
