@@ -30,7 +30,7 @@ PROGRAM_OF_redis-server := redis-server
 SDKS := tests/sdk/node_modules/.installed
 
 # Tiers that start and kill whole stacks, and mostly wait for them.
-WHOLE_STACKS := acceptance chaos
+WHOLE_STACKS := chaos acceptance
 
 BANDIT := $(PY) -m bandit -q -r
 # it warns of words in a comment behind `nosec`, and of each line that one of several lines would not have needed
@@ -84,8 +84,8 @@ test: install-sdks ## ruff, mypy, import contracts, bandit, and every test that 
 	@$(BANDIT) messaging/local --skip B404,B603 $(QUIETLY)
 	@echo "test: pytest, what shares no processes, three files at a time"
 	@$(PY) -m pytest -q -n 3 --dist loadfile $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
-	@echo "test: pytest, whole stacks, three at a time"
-	@$(PY) -m pytest -q -n 3 --dist loadgroup $(addprefix tests/,$(WHOLE_STACKS))
+	@echo "test: pytest, whole stacks, three files at a time"
+	@$(PY) -m pytest -q -n 3 --dist loadfile $(addprefix tests/,$(WHOLE_STACKS))
 
 chaos: install ## the fault table: everything that can go wrong on one machine, judged recipient by recipient (RECIPIENTS, SEED)
 	@$(PY) -m tests.chaos --recipients $(RECIPIENTS) --seed $(SEED)

@@ -34,22 +34,11 @@ class _Server(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the mark of its folder, and those that share a stack one process to run in."""
+    """Give each test the mark of its folder."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_stack_of(item)))
         for part in item.path.relative_to(ROOT).parts:
             if part in _MARKED_FOLDERS:
                 item.add_marker(part)
-
-
-def _stack_of(item: pytest.Item) -> str:
-    """The shared stack a test runs on, or its file."""
-    for shared in ("hurt_stack", "stack"):
-        if shared in getattr(item, "fixturenames", ()):
-            definition = item._request._arg2fixturedefs[shared][-1]  # type: ignore[attr-defined]  # pytest has no other way
-            if definition.scope == "session":
-                return shared
-    return str(item.path)
 
 
 def started(server: _Server, log: Path) -> subprocess.Popen[bytes]:
