@@ -110,6 +110,29 @@ class Adapter:
         return None
 
 
+@dataclass
+class Starting(Adapter):
+    """One that begins a request, and is not awaited."""
+
+    tasks: list[asyncio.Task[Sequence[Outcome]]] = field(default_factory=list)
+
+    def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
+        if self.raises:
+            raise RuntimeError("a bug in an adapter")
+        task = asyncio.get_running_loop().create_task(self.send(prepared, (recipient,)))
+        task.add_done_callback(lambda ended: done(ended.result()[0]))
+        self.tasks.append(task)
+
+
+adapters: dict[str, type[Adapter]] = {"each awaited": Adapter, "each begun": Starting}
+
+
+@pytest.fixture(params=list(adapters))
+def kind(request: pytest.FixtureRequest) -> type[Adapter]:
+    """Adapters of both kinds: what is promised does not depend on it."""
+    return adapters[request.param]
+
+
 PREPARED = object()
 
 
@@ -157,15 +180,25 @@ def test_every_row_is_sent_once_and_recorded_once(rows: int, request_size: int) 
     assert not ending.lost
 
 
-def test_no_more_rows_are_in_doubt_than_may_be_in_flight() -> None:
+def test_every_row_that_is_begun_is_recorded_once(kind: type[Adapter]) -> None:
+    """Accepted, or not."""
+    book = Book(205)
+    adapter = kind(lambda i: Outcome(Action.REJECT_MESSAGE, "bad") if i % 3 == 0 else ACCEPTED)
+    ending = run(book, adapter)
+    assert sorted(adapter.sent) == sorted(book.written) == list(range(1, 206))
+    assert {i for i, v in book.written.items() if v.status is S.FAILED} == set(range(3, 206, 3))
+    assert ending.sent == 205
+
+
+def test_no_more_rows_are_in_doubt_than_may_be_in_flight(kind: type[Adapter]) -> None:
     """A crash at any moment leaves at most two half windows claimed and unrecorded."""
-    book, adapter = Book(300), Adapter()
+    book, adapter = Book(300), kind()
     run(book, adapter)
     assert book.most_in_doubt <= 20
     assert 10 < adapter.most_in_flight <= 20
 
 
-def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt() -> None:
+def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt(kind: type[Adapter]) -> None:
     """Rows claimed but not sent go back without having been sent, and the account is paused."""
     pauses: list[float] = []
 
@@ -174,9 +207,7 @@ def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt() -> None:
             pauses.append(pause_s)
 
     book = Book(300, claim_s=0.01)
-    adapter = Adapter(
-        lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED
-    )
+    adapter = kind(lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED)
     ending = run(book, adapter, Pausing(), window=1)
     assert pauses == [7.0]
     assert ending.wait_s == 7.0
@@ -187,10 +218,10 @@ def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt() -> None:
     assert len(book.written) == len(book.claimed) < 300
 
 
-def test_a_misconfigured_account_stops_the_provider_once() -> None:
+def test_a_misconfigured_account_stops_the_provider_once(kind: type[Adapter]) -> None:
     """The operator is told; nothing of the batch is lost or failed."""
     book = Book(100)
-    adapter = Adapter(lambda _: Outcome(Action.STOP_PROVIDER, "InvalidProviderToken", "The key is refused."))
+    adapter = kind(lambda _: Outcome(Action.STOP_PROVIDER, "InvalidProviderToken", "The key is refused."))
     ending = run(book, adapter)
     assert book.stopped == ["InvalidProviderToken: The key is refused."]
     assert ending.waiting_for is not None
@@ -198,17 +229,17 @@ def test_a_misconfigured_account_stops_the_provider_once() -> None:
     assert {v.refund for v in book.written.values()} == {1}
 
 
-def test_a_paused_message_stops_within_a_window() -> None:
+def test_a_paused_message_stops_within_a_window(kind: type[Adapter]) -> None:
     """What is in flight is recorded, nothing more is claimed."""
-    book, adapter = Book(300, stops_after=30), Adapter()
+    book, adapter = Book(300, stops_after=30), kind()
     run(book, adapter)
     assert sorted(adapter.sent) == list(range(1, 31))
     assert len(book.written) == 30
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing_more() -> None:
+def test_a_worker_that_lost_its_lease_writes_nothing_more(kind: type[Adapter]) -> None:
     """Its answers are handed over as late evidence, and it stops sending."""
-    book, adapter = Book(300, lost_after=2), Adapter()
+    book, adapter = Book(300, lost_after=2), kind()
     ending = run(book, adapter)
     assert ending.lost
     assert book.late
@@ -216,17 +247,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more() -> None:
     assert not {v.target_id for v in book.late} & set(book.written)
 
 
-def test_an_adapter_that_raises_leaves_its_rows_unknown_not_lost() -> None:
+def test_an_adapter_that_raises_leaves_its_rows_unknown_not_lost(kind: type[Adapter]) -> None:
     """A bug in an adapter is an unknown outcome, retried under the message's policy."""
-    book, adapter = Book(5), Adapter(raises=True)
+    book, adapter = Book(5), kind(raises=True)
     run(book, adapter)
     assert {(v.status, v.doubt, v.error_code) for v in book.written.values()} == {(S.RETRYING, 1, "adapter_error")}
 
 
-def test_when_most_addresses_are_called_dead_the_provider_is_doubted_not_the_addresses() -> None:
+def test_when_most_addresses_are_called_dead_the_provider_is_doubted_not_the_addresses(kind: type[Adapter]) -> None:
     """From 50 sends on and over half dead: verdicts wait, nobody is retired."""
     book = Book(200)
-    adapter = Adapter(lambda _: Outcome(Action.DISABLE_TARGET, "BadDeviceToken", "bad token"))
+    adapter = kind(lambda _: Outcome(Action.DISABLE_TARGET, "BadDeviceToken", "bad token"))
     run(book, adapter)
     assert book.withdrawn
     failed = [v for v in book.written.values() if v.status is S.FAILED]
@@ -264,25 +295,25 @@ class Bucket(NoPacer):
         return await super().seats(provider_id, wanted, most=most, holder=holder, for_s=for_s)
 
 
-def test_an_exhausted_bucket_gives_the_rest_back_with_a_due_time() -> None:
+def test_an_exhausted_bucket_gives_the_rest_back_with_a_due_time(kind: type[Adapter]) -> None:
     """No worker sleeps on a token: what can't be sent now is left for later, and says what it waits for."""
-    book, adapter = Book(100), Adapter()
+    book, adapter = Book(100), kind()
     ending = run(book, adapter, Bucket(15))
     assert len(adapter.sent) == 15
     assert (ending.wait_s, ending.waiting_for) == (2.5, "the provider's limit a minute")
 
 
-def test_tokens_for_rows_that_were_suppressed_meanwhile_are_given_back() -> None:
+def test_tokens_for_rows_that_were_suppressed_meanwhile_are_given_back(kind: type[Adapter]) -> None:
     """Each window of ten has three rows that nobody sends."""
-    book, adapter, bucket = Book(30, declines=3), Adapter(), Bucket(100)
+    book, adapter, bucket = Book(30, declines=3), kind(), Bucket(100)
     run(book, adapter, bucket)
     assert len(adapter.sent) == 21
     assert bucket.tokens == 100 - 21
 
 
-def test_tokens_for_a_message_that_was_paused_are_given_back() -> None:
+def test_tokens_for_a_message_that_was_paused_are_given_back(kind: type[Adapter]) -> None:
     """Its claim fails after the tokens were taken."""
-    book, adapter, bucket = Book(300, stops_after=30), Adapter(), Bucket(100)
+    book, adapter, bucket = Book(300, stops_after=30), kind(), Bucket(100)
     run(book, adapter, bucket)
     assert len(adapter.sent) == 30
     assert bucket.tokens == 100 - 30
@@ -297,16 +328,16 @@ def test_tokens_for_rows_that_a_throttled_run_did_not_send_are_given_back() -> N
     assert bucket.tokens == 300 - 1
 
 
-def test_a_throttle_halves_a_rate_that_is_found_by_trying() -> None:
+def test_a_throttle_halves_a_rate_that_is_found_by_trying(kind: type[Adapter]) -> None:
     """The rows come back after a second instead of a minute, at no attempt; a delay that is named is kept."""
     book, bucket = Book(5), Bucket(5)
-    adapter = Adapter(lambda _: Outcome(Action.RETRY_AFTER, "TooManyRequestsException", "slow down"))
+    adapter = kind(lambda _: Outcome(Action.RETRY_AFTER, "TooManyRequestsException", "slow down"))
     ending = run(book, adapter, bucket, pace=Pace(begins_at=14.0), window=1)
     assert (bucket.slowed, bucket.pauses, ending.wait_s) == (1, [], 1.0)
     assert {(v.status, v.refund, v.wait_s) for v in book.written.values()} == {(S.RETRYING, 1, 1.0)}
 
     book, bucket = Book(5), Bucket(5)
-    adapter = Adapter(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0))
+    adapter = kind(lambda _: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0))
     ending = run(book, adapter, bucket, pace=Pace(begins_at=14.0), window=1)
     assert (bucket.slowed, bucket.pauses, ending.wait_s) == (0, [7.0], 7.0)
 
