@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import uuid
@@ -18,7 +17,7 @@ from messaging.errors import InvalidArgumentError
 from messaging.outcome import Action, Outcome
 from workers.providers.apns_codes import CODES, classify
 from workers.providers.apns_payload import PreparedApns, render
-from workers.providers.background import Background
+from workers.providers.background import Background, each_of
 from workers.providers.base import Account, Context, Minted, Outgoing, Recipient
 from workers.providers.http2 import Http2Client, NotSentError, Response, UnknownOutcomeError
 from workers.providers.http2_call import Answer
@@ -78,12 +77,7 @@ class ApnsAdapter:
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One outcome per recipient, in order; each is a request of its own."""
-        if not isinstance(prepared, PreparedApns):
-            msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
-            raise TypeError(msg)
-        if len(recipients) == 1:
-            return (await self._send_one(prepared, recipients[0]),)
-        return await asyncio.gather(*(self._send_one(prepared, r) for r in recipients))
+        return await each_of(self, prepared, recipients)
 
     async def check(self) -> Outcome:
         """What Apple says to a push for no device: a key, team and topic that are good are answered BadDeviceToken."""
@@ -100,9 +94,12 @@ class ApnsAdapter:
 
     def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
         """See `OneByOne.start`: what is accepted at once, as nearly everything is, needs no task."""
+        if not isinstance(prepared, PreparedApns):
+            msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
+            raise TypeError(msg)
         token = self._token.at_hand()
-        if token is None or not recipient.address or not isinstance(prepared, PreparedApns):
-            self._background.run(self._send_alone(prepared, recipient), done)
+        if token is None or not recipient.address:
+            self._background.run(self._send_one(prepared, recipient), done)
             return
 
         def answered(answer: Answer) -> None:
@@ -114,9 +111,6 @@ class ApnsAdapter:
 
         own = (("apns-id", recipient.uuid),)
         self._client.submit(_path(recipient), own, prepared.body, answered, shared=prepared.fields(token))
-
-    async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
-        return (await self.send(prepared, (recipient,)))[0]
 
     async def _send_one(
         self, prepared: PreparedApns, recipient: Recipient, first: tuple[str, Outcome] | None = None

@@ -1,20 +1,36 @@
-"""Work of an adapter that nobody awaits: kept until it ends, and reported whatever happens."""
+"""Requests that are begun and not awaited: waiting for several of them, and the work that some of them still need."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
 
 from messaging.outcome import Action, Outcome
+from workers.providers.base import OneByOne, Recipient
 
 _log = structlog.get_logger(__name__)
 
 
+async def each_of(adapter: OneByOne, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+    """The outcomes of a request to each of `recipients`, begun at once, in order."""
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in recipients]
+
+    def tell(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+        if not future.done():  # whoever asked has gone
+            future.set_result(outcome)
+
+    for recipient, future in zip(recipients, futures, strict=True):
+        adapter.start(prepared, recipient, functools.partial(tell, future))
+    return [await future for future in futures]
+
+
 class Background:
-    """Requests that take more than one step."""
+    """Requests that take more than one step: kept until they end, and reported whatever happens."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from messaging.clock import clock
 from messaging.outcome import Action, Outcome
-from workers.providers.background import Background
+from workers.providers.background import Background, each_of
 from workers.providers.base import Account, Context, Outgoing, Recipient
 from workers.providers.fcm_codes import CODES, classify, classify_token_endpoint
 from workers.providers.fcm_credentials import ServiceAccount
@@ -69,12 +68,7 @@ class FcmAdapter:
 
     async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
         """One outcome per recipient, in order; each is a request of its own."""
-        if not isinstance(prepared, PreparedFcm):
-            msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
-            raise TypeError(msg)
-        if len(recipients) == 1:
-            return (await self._send_one(prepared, recipients[0]),)
-        return await asyncio.gather(*(self._send_one(prepared, r) for r in recipients))
+        return await each_of(self, prepared, recipients)
 
     async def check(self) -> Outcome:
         """What Google says to a dry run for no device: an access token, and that the account may send for the project.
@@ -93,9 +87,12 @@ class FcmAdapter:
 
     def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
         """See `OneByOne.start`: what is accepted at once, as nearly everything is, needs no task."""
+        if not isinstance(prepared, PreparedFcm):
+            msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
+            raise TypeError(msg)
         token = self._token.at_hand()
-        if token is None or not isinstance(prepared, PreparedFcm):
-            self._background.run(self._send_alone(prepared, recipient), done)
+        if token is None:
+            self._background.run(self._send_one(prepared, recipient), done)
             return
 
         def answered(answer: Answer) -> None:
@@ -107,9 +104,6 @@ class FcmAdapter:
 
         body = prepared.body(recipient.address, self._now())
         self._client.submit(self._path, (), body, answered, shared=self._fields(token))
-
-    async def _send_alone(self, prepared: object, recipient: Recipient) -> Outcome:
-        return (await self.send(prepared, (recipient,)))[0]
 
     async def _send_one(
         self, prepared: PreparedFcm, recipient: Recipient, first: tuple[str, Answer] | None = None
