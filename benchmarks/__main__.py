@@ -12,9 +12,11 @@ import subprocess
 import sys
 
 BENCHMARKS = (
-    "http2_client",
     "peers",
     "end_to_end",
+    "campaigns",
+    "ledger",
+    "scaling",
     "latency",
     "providers",
     "http_create",

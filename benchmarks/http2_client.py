@@ -1,26 +1,24 @@
 """What one POST over HTTP/2 costs our client, and httpx in the same run as the ratio.
 
-    python benchmarks/http2_client.py [--requests 20000] [--in-flight 500] [--connections 1]
+    python -m benchmarks.http2_client [--requests 20000] [--in-flight 500] [--connections 1]
 
-Starts `recorder.mjs` (needs Node), sends APNs-shaped and FCM-shaped requests, each with its own
-token, and prints requests a second and microseconds of this process's processor time per request.
+Sends APNs-shaped and FCM-shaped requests, each with its own token, to HAProxy (`benchmarks/native.py`), and prints
+requests a second and microseconds of this process's processor time per request. It keeps no result: `benchmarks.peers`
+does, of more clients. The other benchmarks take the certificate and the requests from here.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import datetime as dt
 import ipaddress
-import json
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from benchmarks.native import native_server
 from workers.providers.http2 import Http2Client
 
 Post = Callable[[str, list[tuple[str, str]], bytes], Awaitable[int]]
@@ -74,19 +73,6 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     return key_file, cert_file
 
 
-@contextlib.contextmanager
-def recorder(key_file: Path, cert_file: Path) -> Iterator[str]:
-    """The origin of a running recorder."""
-    command = ["node", str(Path(__file__).with_name("recorder.mjs")), str(key_file), str(cert_file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            port = json.loads(process.stdout.readline())["port"]
-            yield f"https://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
 def apns(_number: int) -> tuple[str, list[tuple[str, str]], bytes]:
     """A request as the APNs adapter makes it."""
     token = uuid.uuid4().hex + uuid.uuid4().hex
@@ -110,7 +96,7 @@ async def run(
         for path, headers, body in todo:
             status = await post(path, headers, body)
             if status != 200:
-                msg = f"the recorder answered {status}"
+                msg = f"the server answered {status}"
                 raise RuntimeError(msg)
 
     wall, cpu = time.perf_counter(), time.process_time()
@@ -148,8 +134,6 @@ async def measure(origin: str, ca_file: Path, requests: int, in_flight: int, con
                 f"   = {other_result.cpu_us / mine.cpu_us:.1f} times ours",
                 flush=True,
             )
-    counts = await client.request("GET", "/counts", [], b"")
-    print("recorder:", counts.body.decode())
     await client.aclose()
 
 
@@ -162,8 +146,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         key_file, cert_file = certificate(Path(name))
-        with recorder(key_file, cert_file) as origin:
-            asyncio.run(measure(origin, cert_file, arguments.requests, arguments.in_flight, arguments.connections))
+        with native_server(key_file, cert_file) as server:
+            asyncio.run(
+                measure(server.origin, cert_file, arguments.requests, arguments.in_flight, arguments.connections)
+            )
+            print("requests the server saw:", server.requests())
     sys.stdout.flush()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from benchmarks.push_road import settings
 from benchmarks.stack import SECRET, Servers
 from messaging import Messaging
+from messaging.limits import Limits
 from messaging.store import projects
 from messaging.store.engine import open_engine
 
@@ -37,6 +38,12 @@ def prepare(found: Servers, kind: str, targets: int) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE targets"))
     engine.dispose()
+
+
+def limit(found: Servers, kind: str, per_second: float | None) -> None:
+    """Let the account send so much a second; None: as much as its provider allows by default."""
+    with Messaging.connect(database_url=found.database_url, secret_key=SECRET) as client:
+        client.providers.update(kind, limits=Limits(per_second=per_second))
 
 
 def topic(found: Servers, name: str, kind: str, targets: int) -> None:

@@ -43,8 +43,6 @@ _START_S = 120.0
 _SLOWEST_PER_S = 300
 _NAMES = ("intake", "fanout", "push", "beat", "flower")
 _BY_NAME = {process.name: process for process in PROCESSES}
-_OF_REQUESTS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Where set, requests takes them before the file a session was given, and so refuses our token endpoint."""
 _SHAPES = {"apns": http2_client.apns, "fcm": http2_client.fcm}
 
 
@@ -99,8 +97,8 @@ class Road:
         return max(rss_mb(pid) for name, pid in self.pids.items() if name.startswith("push"))
 
     def fanout_rss_mb(self) -> float:
-        """Memory of the largest process of the fan-out worker."""
-        return max(rss_mb(pid) for pid in (self.pids["fanout"], *children(self.pids["fanout"])))
+        """Memory of the largest process of the fan-out worker's pool, which does the work."""
+        return max(rss_mb(pid) for pid in children(self.pids["fanout"]))
 
     def send(self, topic: str, targets: int) -> Campaign:
         """Send one push to the topic of so many targets, from a bare Celery client to the last row.
@@ -199,8 +197,6 @@ def road(found: Servers, native: NativeServer, *, push_workers: int = 2) -> Iter
             ready.unlink(missing_ok=True)
             suffix = name.removeprefix(process.name)
             environment = found.environment(**common | {"NODE_SUFFIX": suffix, "MESSAGING_READY_FILE": str(ready)})
-            for name_ in _OF_REQUESTS:
-                environment.pop(name_, None)
             running[name] = spawn(
                 Command(argv=process.argv(environment), cwd=found.directory, env=environment, log=logs / f"{name}.log")
             )

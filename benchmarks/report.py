@@ -21,7 +21,7 @@ CHARTS = Path(__file__).with_name("charts")
 SCALE = Path(__file__).parent.parent / "docs" / "explanation" / "scale.md"
 FIGURES, PLAN, DAYS = "figures", "plan", "days"
 # the order in which a reader wants them; any other follows by name
-ORDER = ("end_to_end", "peers", "http2_client", "fanout", "latency", "http_create", "providers")
+ORDER = ("end_to_end", "campaigns", "scaling", "peers", "latency", "http_create", "providers", "ledger")
 _KNOWN = frozenset(Figure.__dataclass_fields__)
 
 Result = Mapping[str, Any]

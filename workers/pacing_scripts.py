@@ -35,9 +35,11 @@ end
 if rate <= 0 and per_minute <= 0 and per_day <= 0 then return {wanted, 0, ''} end
 
 local granted, wait_ms, limit = wanted, 0, ''
-local function hold_up(free, free_in_ms, name)
-  granted = math.min(granted, math.max(0, free))
-  if free < 1 and free_in_ms > wait_ms then wait_ms, limit = free_in_ms, name end
+-- less than a twentieth of a second's worth is not granted: a window of a few rows costs as much as a whole one
+local function hold_up(free, free_in_ms, name, a_second)
+  local enough = math.max(1, math.min(wanted, math.floor(a_second / 20)))
+  granted = math.min(granted, free < enough and 0 or free)
+  if free < enough and free_in_ms > wait_ms then wait_ms, limit = free_in_ms, name end
 end
 -- what a bucket holds, what it grants, and when it grants again: as much as is wanted, or a few seconds' worth
 local function bucket(tokens, at, size, a_second)
@@ -51,17 +53,17 @@ local tokens, minute, sent, second_free
 if rate > 0 then
   local free_in_ms
   tokens, second_free, free_in_ms = bucket(state[2], state[3], math.max(1, rate), rate)
-  hold_up(second_free, free_in_ms, 'second')
+  hold_up(second_free, free_in_ms, 'second', rate)
 end
 if per_minute > 0 then
   local free, free_in_ms
   minute, free, free_in_ms = bucket(state[4], state[5], per_minute, per_minute / 60)
-  hold_up(free, free_in_ms, 'minute')
+  hold_up(free, free_in_ms, 'minute', per_minute / 60)
 end
 if per_day > 0 then
   sent = tonumber(state[6] or '0') == day and tonumber(state[7] or '0') or 0
   -- looked at again before midnight, for the quota may be lifted
-  if not high then hold_up(per_day - sent, math.min((day + 1) * 86400000 - now, 900000), 'day') end
+  if not high then hold_up(per_day - sent, math.min((day + 1) * 86400000 - now, 900000), 'day', 0) end
 end
 
 if tokens then

@@ -31,6 +31,9 @@ _log = structlog.get_logger(__name__)
 
 _UNSENT = "not_sent_yet"
 _BREAK_S = 10.0
+_SHORT_WAIT_S = 0.1
+_WAIT_AT_MOST_S = 2.0
+"""For tokens of an account that sends thousands a second; whatever takes longer is given back."""
 _STOPPING = frozenset({Action.STOP_PROVIDER, Action.QUOTA, Action.REFRESH_AUTH_RETRY})
 _Start = Callable[[object, Recipient, Callable[[Outcome], None]], None]
 _ABOUT_THE_ACCOUNT = _STOPPING | {Action.RETRY_AFTER}
@@ -167,15 +170,14 @@ class Pipeline:
             if self._is_halted():
                 return
             wanted = min(plan.request_size if plan.trial else plan.window, left)
-            grant = await self._pacer.reserve(plan.provider_id, wanted, pace=plan.pace, high=plan.high)
-            if not grant.granted:
-                self._wait(grant.wait_s, grant.waiting_for)
+            granted = await self._reserve(wanted)
+            if not granted:
                 return
-            window = await self._claim_window(cursor, grant.granted)
+            window = await self._claim_window(cursor, granted)
             if window is None:
-                await self._pacer.give_back(plan.provider_id, grant.granted, plan.pace)
+                await self._pacer.give_back(plan.provider_id, granted, plan.pace)
                 return
-            cursor, left = window.cursor, left - grant.granted
+            cursor, left = window.cursor, left - granted
             self._in_hand += len(window.claimed)
             # no more requests than may be in flight: that many rows are claimed at most
             if self._start is not None:
@@ -184,10 +186,24 @@ class Pipeline:
             else:
                 for start in range(0, len(window.claimed), plan.request_size):
                     group.create_task(self._send_chunk(window.claimed[start : start + plan.request_size]))
-            if len(window.claimed) < grant.granted:
-                await self._pacer.give_back(plan.provider_id, grant.granted - len(window.claimed), plan.pace)
+            if len(window.claimed) < granted:
+                await self._pacer.give_back(plan.provider_id, granted - len(window.claimed), plan.pace)
             if window.exhausted or (plan.trial and window.claimed):
                 return
+
+    async def _reserve(self, wanted: int) -> int:
+        """Tokens for up to so many; 0 where the rest is to be given back until there are some."""
+        plan, waited_s = self._plan, 0.0
+        while not self._is_halted():
+            grant = await self._pacer.reserve(plan.provider_id, wanted, pace=plan.pace, high=plan.high)
+            if grant.granted:
+                return grant.granted
+            waited_s += grant.wait_s
+            if grant.wait_s > _SHORT_WAIT_S or waited_s > _WAIT_AT_MOST_S:
+                self._wait(grant.wait_s, grant.waiting_for)
+                return 0
+            await asyncio.sleep(grant.wait_s)  # to end this run and begin another would cost more
+        return 0
 
     async def _claim_window(self, cursor: int, size: int) -> Window | None:
         try:

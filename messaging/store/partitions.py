@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PARTITIONED = ("batches", "deliveries", "delivery_events", "provider_message_ids")
 
 # Deliveries are updated two or three times in place: room on the page keeps those updates heap-only.
-_STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=50, autovacuum_vacuum_scale_factor=0.05"}
+_STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=40, autovacuum_vacuum_scale_factor=0.05"}
 _INSERT_ONLY = "fillfactor=100"
 
 _LOCK = 0x7061_7274

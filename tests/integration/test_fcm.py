@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 
+import certifi
 import pytest
 
 from messaging.local.free_ports import free_ports
@@ -72,7 +73,21 @@ def test_many_devices_are_reached_with_one_access_token(fcm: SandboxAddresses, a
     run(fcm, account, scenario)
     got = [line for line in accepted(fcm, "fcm") if line["recipient"] in names]
     assert len(got) == 1000
-    assert {line["recipient"]: line["id"] for line in got} == names
+    assert {line["recipient"]: line["id"].rpartition("/")[2] for line in got} == names
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_ca_file_stands_above_those_of_other_programs(
+    fcm: SandboxAddresses, account: Account, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Google's library reads the environment for a request that does not say whom it trusts."""
+    monkeypatch.setenv(name, certifi.where())
+
+    async def scenario(adapter: FcmAdapter, _tokens: Tokens) -> None:
+        (outcome,) = await adapter.send(adapter.prepare(outgoing()), recipients(device()))
+        assert outcome.action is Action.ACCEPTED
+
+    run(fcm, account, scenario)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_the_answers_google_documents_are_read(shared_dir: Path) -> None:
         example = response["content"]["application/json"]["example"]
         outcome = classify(int(status), json.dumps(example).encode())
         if status == "200":
-            assert outcome.provider_message_id == example["name"]
+            assert outcome.provider_message_id == example["name"].rpartition("/")[2]
         else:
             assert outcome.code == example["error"]["details"][0]["errorCode"]
 

@@ -40,7 +40,7 @@ def _render(*, expires_at: dt.datetime = EXPIRES, **push: Any) -> PreparedFcm:
 
 
 def _message(**push: Any) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(_render(**push).body("T", NOW))["message"]
+    message: dict[str, Any] = json.loads(_render(**push).body("T", NOW.timestamp()))["message"]
     return message
 
 
@@ -60,7 +60,7 @@ def test_requests_are_valid_by_googles_contract(shared_dir: Path, push: dict[str
     contract = json.loads((shared_dir / "contracts" / "fcm_v1_messages_send.openapi.json").read_text("utf-8"))
     schema = {"$ref": "#/components/schemas/SendMessageRequest", "components": contract["components"]}
     validator = Draft202012Validator(schema)
-    validator.validate(json.loads(_render(**push).body('to"ken', NOW)))
+    validator.validate(json.loads(_render(**push).body('to"ken', NOW.timestamp())))
     assert not validator.is_valid({"message": {"token": 1}})
 
 
@@ -114,21 +114,21 @@ def test_data_alone_goes_to_apple_as_background() -> None:
 )
 def test_the_time_to_live_is_within_what_fcm_takes(expires_at: dt.datetime, ttl: str) -> None:
     """From now or never (0 s) to four weeks, in whole seconds."""
-    message = json.loads(_render(expires_at=expires_at, title="a").body("T", NOW))["message"]
+    message = json.loads(_render(expires_at=expires_at, title="a").body("T", NOW.timestamp()))["message"]
     assert message["android"]["ttl"] == ttl
 
 
 def test_the_time_to_live_is_what_is_left_when_it_is_sent_not_when_it_was_rendered() -> None:
     """A retry an hour later may be kept an hour less, by Android's field and by the web's."""
     prepared = _render(title="a", expires_at=NOW + dt.timedelta(hours=3))
-    message = json.loads(prepared.body("T", NOW + dt.timedelta(hours=1)))["message"]
+    message = json.loads(prepared.body("T", (NOW + dt.timedelta(hours=1)).timestamp()))["message"]
     assert (message["android"]["ttl"], message["webpush"]["headers"]["TTL"]) == ("7200s", "7200")
 
 
 @given(st.text())
 def test_any_token_is_spliced_in_as_a_json_text(token: str) -> None:
     """A token with quotes, controls or lone surrogates cannot break out of its place."""
-    message = json.loads(_render(title="a").body(token, NOW))["message"]
+    message = json.loads(_render(title="a").body(token, NOW.timestamp()))["message"]
     assert message["token"] == token
     assert set(message) == {"token", "notification", "android", "apns", "webpush"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -27,6 +26,7 @@ PRODUCTION = "https://fcm.googleapis.com"
 NO_DEVICE = "check"
 """Too short for a registration token, so that no device has it."""
 _DRY_RUN = b'{"validate_only":true,"message":{"token":'
+_ERROR = 400
 _CONTENT_TYPE = ("content-type", "application/json")
 
 
@@ -52,10 +52,10 @@ class FcmAdapter:
         context: Context,
         client: Http2Client,
         *,
-        now: Callable[[], dt.datetime] = clock.now,
+        now_s: Callable[[], float] = clock.now_s,
     ) -> None:
         self._client = client
-        self._now = now
+        self._now_s = now_s
         self._project_id = service.project_id
         self._path = f"/v1/projects/{quote(service.project_id, safe='')}/messages:send"
         self._token = SharedToken(context.tokens, service.token_key, service.mint)
@@ -76,7 +76,7 @@ class FcmAdapter:
         A good account is told that the registration token is invalid.
         """
         nobody = Recipient(target_id=0, address=NO_DEVICE, tag="check", uuid=str(uuid.uuid4()))
-        outcome = await self._send_one(PreparedFcm(_DRY_RUN, expires_at=self._now()), nobody)
+        outcome = await self._send_one(PreparedFcm(_DRY_RUN, expires_at=clock.now()), nobody)
         if outcome.action in {Action.ACCEPTED, Action.DISABLE_TARGET, Action.REJECT_MESSAGE}:
             return Outcome(Action.ACCEPTED, reason=f"Google takes the service account for {self._project_id}.")
         return outcome
@@ -102,14 +102,14 @@ class FcmAdapter:
             else:
                 done(outcome)
 
-        body = prepared.body(recipient.address, self._now())
+        body = prepared.body(recipient.address, self._now_s())
         self._client.submit(self._path, (), body, answered, shared=self._fields(token))
 
     async def _send_one(
         self, prepared: PreparedFcm, recipient: Recipient, first: tuple[str, Answer] | None = None
     ) -> Outcome:
         """Send to one, again where that helps; `first` is the token and the answer of an attempt that was made."""
-        body = prepared.body(recipient.address, self._now())
+        body = prepared.body(recipient.address, self._now_s())
         reconnected = renewed = False
         try:
             token = first[0] if first else await self._token.current()
@@ -153,7 +153,7 @@ def _outcome(answer: Answer, prepared: PreparedFcm) -> Outcome:
     outcome = classify(
         answer.status,
         answer.body,
-        retry_after=answer.header(b"retry-after"),
+        retry_after=answer.header(b"retry-after") if answer.status >= _ERROR else None,
         payload_accepted=prepared.accepted,
     )
     if outcome.action is Action.ACCEPTED:

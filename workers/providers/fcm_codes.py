@@ -64,7 +64,8 @@ def classify(status: int, body: bytes, *, retry_after: str | None = None, payloa
     if 200 <= status < 300:  # noqa: PLR2004 - HTTP
         name = answer.get("name")
         if isinstance(name, str) and name:
-            return Outcome(Action.ACCEPTED, provider_message_id=name)
+            # `projects/…/messages/` before it is the same for all; what Google's exports call the message id is left
+            return Outcome(Action.ACCEPTED, provider_message_id=name.rpartition("/")[2] or name)
         reason = f"FCM answered {status} without a name."
         return Outcome(Action.AMBIGUOUS_RETRY, code="unreadable", reason=reason, outage=True)
     error = answer.get("error")

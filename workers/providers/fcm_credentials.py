@@ -82,13 +82,13 @@ class ServiceAccount:
 
         def watched(*args: object, **kwargs: object) -> object:
             seen.clear()  # the status of an attempt that got no answer is not the last one's
-            response = transport(*args, **{**kwargs, "timeout": _TIMEOUT_S})
+            response = transport(*args, **{**kwargs, **trust, "timeout": _TIMEOUT_S})
             seen.update(status=response.status, headers=response.headers, data=response.data)
             return response
 
+        # said with the request: what the session says gives way to REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE
+        trust = {} if self._ca_file is None else {"verify": str(self._ca_file)}
         with requests.Session() as session:
-            if self._ca_file is not None:
-                session.verify = str(self._ca_file)
             transport = Request(session)
             # google-auth dates the assertion by this machine's clock; Google refuses one dated wrongly
             at_s = int(clock.now_s())

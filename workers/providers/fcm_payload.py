@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import secrets
 
 from firebase_admin import messaging as fcm
@@ -17,6 +18,8 @@ from workers.providers.base import Outgoing
 
 PAYLOAD_LIMIT_BYTES = 4096
 LONGEST_TTL = dt.timedelta(weeks=4)
+_LONGEST_TTL_S = LONGEST_TTL.total_seconds()
+_HARMLESS = re.compile(r"[A-Za-z0-9:_-]+", re.ASCII).fullmatch
 APNS_COLLAPSE_ID_LIMIT_BYTES = 64
 
 _LEFT = f"<{secrets.token_hex(16)}>"
@@ -29,22 +32,24 @@ _RESERVED_WORDS = frozenset({"from", "message_type"})
 class PreparedFcm:
     """One message, rendered but for what each request has of its own; remembers whether FCM has ever accepted it."""
 
-    __slots__ = ("_parts", "_rendered", "accepted", "expires_at")
+    __slots__ = ("_ends_s", "_parts", "_rendered", "accepted")
 
     def __init__(self, *parts: bytes, expires_at: dt.datetime) -> None:
         self._parts = parts
         """The body up to the token, split where the seconds left are written."""
         self._rendered = (-1, b"")
-        self.expires_at = expires_at
+        self._ends_s = expires_at.timestamp()
         self.accepted = False
         """Whether this payload was accepted for some token, so that INVALID_ARGUMENT can only mean the token."""
 
-    def body(self, token: str, now: dt.datetime) -> bytes:
+    def body(self, token: str, now_s: float) -> bytes:
         """The request body for one registration token, sent now: what is left of the time to live goes with it."""
-        left_s = int(min(max(self.expires_at - now, dt.timedelta(0)), LONGEST_TTL).total_seconds())
+        left_s = int(min(max(self._ends_s - now_s, 0.0), _LONGEST_TTL_S))
         if self._rendered[0] != left_s:
             self._rendered = left_s, str(left_s).encode().join(self._parts)
-        return self._rendered[1] + json.dumps(token).encode() + b"}}"
+        # to encode what is nearly always harmless costs more than to see that it is
+        quoted = f'"{token}"' if _HARMLESS(token) else json.dumps(token)
+        return self._rendered[1] + quoted.encode() + b"}}"
 
 
 def render(outgoing: Outgoing) -> PreparedFcm:

@@ -24,7 +24,7 @@ END $$
 def upgrade() -> None:
     """Move the schema forward."""
     op.get_bind().exec_driver_sql(Path(__file__).parent.with_name("windows.sql").read_text(encoding="utf-8"))
-    op.execute(_EACH_PARTITION.format(fillfactor=50))
+    op.execute(_EACH_PARTITION.format(fillfactor=40))
 
 
 def downgrade() -> None:
