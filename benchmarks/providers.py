@@ -2,11 +2,11 @@
 
     python -m benchmarks.providers [--runs 5] [--delay-ms 50] [--smtp-delay-ms 10] [--sandbox]
 
-A topic is sent to through SendGrid and Mailgun (batches) against the sandbox, and through SMTP (a message each) and
-Twilio (a request each) against a leaner server (`benchmarks.lean_providers`): the sandbox, which reads and keeps each
-message, would take a core of the two. With `--sandbox` these go there too. Every answer comes so much later. Beside
-each stand the adapter alone, without Celery and database, and for SMTP and Twilio the bare library with as many
-connections, in the same run; and the processor time a recipient takes, by process.
+A topic is sent to through SendGrid and Mailgun (batches), SMTP (a message each) and Twilio (a request each) against a
+lean server (`benchmarks.lean_providers`): the sandbox, which reads and keeps each message, would take a core of the
+two. With `--sandbox` they go there. Every answer comes so much later. Beside each stand the adapter alone, without
+Celery and database, and for SMTP and Twilio the bare library with as many connections, in the same run; and the
+processor time a recipient takes, by process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ from workers.providers.destinations import ANYWHERE
 
 RECIPIENTS = {"sendgrid": 50_000, "mailgun": 50_000, "smtp": 10_000, "twilio": 10_000}
 GOALS = {"sendgrid": 10_000, "mailgun": 10_000, "smtp": 1_000, "twilio": 1_500}
-LEAN = frozenset({"smtp", "twilio"})
+LIBRARIES = {"smtp": "bare aiosmtplib", "twilio": "bare httpx"}
+"""What sends one message a call without us."""
 BARE = 1_000
 """Messages of the bare library."""
 QUIET = ("--without-gossip", "--without-mingle", "-l", "WARNING")
@@ -267,9 +268,9 @@ def bare(kind: str, server: Server, ca_file: Path) -> float:
 def _served(kind: str, addresses: SandboxAddresses, sandbox_pid: int, lean: Lean | None) -> Server:
     environment = {n: v for n, v in sandbox_environment(addresses.as_json()).items() if n.startswith("MESSAGING_")}
     fields = sandbox_accounts.fields(kind, addresses)
-    if lean is None or kind not in LEAN:
+    if lean is None:
         return Server("sandbox", sandbox_pid, fields, environment)
-    place = lean.http if kind == "twilio" else lean.smtps
+    place = lean.smtps if kind == "smtp" else lean.http
     return Server("lean server", lean.pid, fields, environment | {f"MESSAGING_ENDPOINTS__{kind.upper()}": place})
 
 
@@ -291,7 +292,7 @@ def measure(found: Servers, kind: str, server: Server, ca_file: Path, runs: int)
     for _ in range(runs):
         roads.append(through_the_road(found, kind, server))
         adapters.append(alone(kind, server.fields, server.environment, ca_file))
-        libraries += [bare(kind, server, ca_file)] if kind in LEAN else []
+        libraries += [bare(kind, server, ca_file)] if kind in LIBRARIES else []
     rate, adapter = statistics.median(road.rate for road in roads), statistics.median(adapters)
     ratio = statistics.median(road.rate / each for road, each in zip(roads, adapters, strict=True))
     beside = f"{adapter:,.0f}/s of the adapter alone, {server.name}"
@@ -302,8 +303,7 @@ def measure(found: Servers, kind: str, server: Server, ca_file: Path, runs: int)
     ]
     if libraries:
         library = statistics.median(libraries)
-        name = "bare httpx" if kind == "twilio" else "bare aiosmtplib"
-        said = f"{library:,.0f}/s of {name} with {OURS[kind].connections} connections"
+        said = f"{library:,.0f}/s of {LIBRARIES[kind]} with {OURS[kind].connections} connections"
         figures.append(Figure(f"{title}, adapter alone", adapter, "recipients/s", beside=said, ratio=adapter / library))
     used = {name: statistics.median(road.cpu_us[name] for road in roads) for name in roads[0].cpu_us}
     figures += [Figure(f"{title}, {name}", value, "µs of CPU a recipient") for name, value in used.items()]
@@ -316,14 +316,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--delay-ms", type=float, default=50.0, help="latency of every answer over HTTP")
     parser.add_argument("--smtp-delay-ms", type=float, default=10.0, help="the same of SMTP")
-    parser.add_argument("--sandbox", action="store_true", help="SMTP and Twilio against the sandbox, too")
+    parser.add_argument("--sandbox", action="store_true", help="against the sandbox instead of the lean server")
     parser.add_argument("--kinds", nargs="*", default=list(RECIPIENTS))
     parser.add_argument("--recipients", type=int, help="of each campaign, for a quick look")
     given = parser.parse_args()
     if given.recipients:
         RECIPIENTS.update(dict.fromkeys(RECIPIENTS, given.recipients))
     figures: list[Figure] = []
-    with servers() as found, sandbox(found) as (addresses, pid):
+    with servers() as found, sandbox(found) as (addresses, pid):  # the accounts' fields are the sandbox's
         certificate = found.directory / "sandbox" / "server.pem"
         with lean_providers(certificate, delay_ms=given.delay_ms, smtp_delay_ms=given.smtp_delay_ms) as lean:
             engine = open_engine(_settings(found), role="benchmark")
@@ -337,6 +337,9 @@ def main() -> None:
                 faults = {"protocol": kind, "delay_ms": delay}
                 httpx.post(f"{addresses.control}/faults", json=faults, trust_env=False)
                 figures += measure(found, kind, server, Path(addresses.ca_file), given.runs)
+                if not given.sandbox:
+                    sent = given.runs * (2 * RECIPIENTS[kind] + (BARE if kind in LIBRARIES else 0))
+                    assert lean.counts()[kind] == sent, (lean.counts(), sent)
     publish("providers", figures)
 
 

@@ -67,9 +67,11 @@ class ProviderKind:
     request_size: int
     """Recipients the provider takes in one call."""
     concurrency: int
-    """Calls in flight per worker process."""
+    """Calls in hand per worker process: in flight, or with `connections` also waiting for one. A row is in hand from
+    its claim until its outcome is recorded, which takes longer than the call."""
     connections: int = 1
-    """Connections per worker process."""
+    """Connections per worker process. Several are for protocols whose connections take one call at a time (HTTP/1.1,
+    SMTP): they are the calls in flight, what servers and accounts limit."""
     rate_per_s: float | None = None
     """Messages a second an account may send over all workers; None: the provider tells by 429."""
     payload_limit_bytes: int | None = None
@@ -97,6 +99,11 @@ class ProviderKind:
     def module(self) -> str:
         """The module of `workers.providers` that sends for it."""
         return self.adapter or self.name
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Calls a worker process can have in flight: as many as are in hand, or as there are connections for."""
+        return self.concurrency if self.connections == 1 else min(self.concurrency, self.connections)
 
     @property
     def unavailable(self) -> str | None:
@@ -218,7 +225,6 @@ OURS: Mapping[str, ProviderKind] = {
             task_size=500,
             request_size=1,
             concurrency=100,
-            connections=4,
             payload_limit_bytes=3993,
             address_format="subscription",
             documentation="https://www.rfc-editor.org/rfc/rfc8030",
@@ -233,7 +239,7 @@ OURS: Mapping[str, ProviderKind] = {
             ),
             options=_SENDER,
             has_receipts=True,
-            task_size=1000,
+            task_size=5000,
             request_size=1000,
             concurrency=2,
             payload_limit_bytes=30_000_000,
@@ -271,9 +277,10 @@ OURS: Mapping[str, ProviderKind] = {
                 Field(name="dkimSelector", longest=63, help="selector under which dkimKey's public half is in the DNS"),
                 Field(name="dkimDomain", longest=253, help="signing domain; that of fromEmail if not given"),
             ),
-            task_size=200,
+            task_size=600,
             request_size=1,
-            concurrency=10,
+            concurrency=96,
+            connections=24,  # twice makes 48: Postfix takes 50 of one client (smtpd_client_connection_count_limit)
             payload_limit_bytes=25_000_000,
             documentation="https://www.rfc-editor.org/rfc/rfc5321",
         ),
@@ -303,9 +310,10 @@ OURS: Mapping[str, ProviderKind] = {
                 ),
             ),
             has_receipts=True,
-            task_size=200,
+            task_size=1000,
             request_size=1,
-            concurrency=50,
+            concurrency=200,
+            connections=100,
             endpoint="https://api.twilio.com",
             documentation="https://www.twilio.com/docs/messaging/api/message-resource",
         ),
@@ -337,7 +345,7 @@ OURS: Mapping[str, ProviderKind] = {
             ),
             options=_SENDER,
             has_receipts=True,
-            task_size=1000,
+            task_size=5000,
             request_size=1000,
             concurrency=2,
             payload_limit_bytes=25_000_000,

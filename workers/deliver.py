@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -15,23 +16,25 @@ from sqlalchemy import Connection, Engine
 
 from messaging import unsubscribe_links
 from messaging.catalog import kind_of
-from messaging.channel import Lane, OnUnknown
+from messaging.channel import Channel, Lane, OnUnknown
 from messaging.clock import clock
 from messaging.errors import ContentError
 from messaging.ids import delivery_tag_prefix, delivery_uuid_prefix
 from messaging.outcome import Action
 from messaging.settings import Settings
 from messaging.status import DeliveryStatus
-from messaging.store import batches, failover, ledger, outgoing, provider_stops, providers, quarantine
+from messaging.store import batches, failover, ledger, ledger_at_once, outgoing, provider_stops, providers, quarantine
 from messaging.store.batches import BatchRef, Hint, Lease, LeaseLostError, Released
+from messaging.store.engine import AWAY
 from messaging.store.failover import Moved
-from messaging.store.ledger import Claimed
+from messaging.store.ledger import Claimed, Window
 from messaging.store.outgoing import OutgoingMessage
 from messaging.store.providers import ProviderAccount
 from messaging.vault import Vault
 from workers.adapters import Adapters
 from workers.book import DatabaseBook, in_transaction
 from workers.health import Health
+from workers.in_hand import seats_wanted, window_size
 from workers.pace import Pace
 from workers.pacing import Pacer
 from workers.pipeline import Ending, Pipeline, Plan
@@ -45,6 +48,8 @@ _V = TypeVar("_V")
 
 _MESSAGES_KEPT = 8
 """Rendered messages a process remembers: batches of one message come in a row."""
+_READY_S = 60.0
+"""For so long after an account took something without being held up, rows for it are claimed as they are leased."""
 _STOPPED_S = 30.0
 _NOT_YET_S = 5.0
 """Another worker finds out whether the account works again."""
@@ -58,6 +63,8 @@ class _Opened:
     lease: Lease
     account: ProviderAccount
     message: OutgoingMessage
+    window: Window | None
+    """Rows that were claimed with the lease."""
 
 
 class Deliverer:
@@ -84,6 +91,10 @@ class Deliverer:
         self._health: dict[int, Health] = {}
         self._messages: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._prepared: OrderedDict[tuple[int, datetime, Adapter], object] = OrderedDict()
+        self._accounts: dict[int, tuple[str, ProviderAccount]] = {}
+        """By number, with the version of the row that each was read from."""
+        self._ready: dict[int, float] = {}
+        """Until when rows for an account are claimed as they are leased, by the monotonic clock."""
         self._heard: dict[str, float] = {}
         """When each batch under way was last heard of, by the monotonic clock."""
         self._alone = asyncio.Lock()
@@ -113,16 +124,27 @@ class Deliverer:
         return owned.deaths >= self._settings.max_deaths
 
     def _open(self, connection: Connection, ref: BatchRef) -> _Opened | None:
-        owned = batches.lease(connection, ref, lease_s=self._settings.lease_s)
-        if owned is None:
+        now = time.monotonic()
+        ready = [provider_id for provider_id, until_s in list(self._ready.items()) if now < until_s]
+        found = ledger_at_once.lease_and_claim(connection, ref, lease_s=self._settings.lease_s, ready=ready)
+        if found is None:
             return None
+        owned, window = found
         message = self._messages.get(owned.message_id)
         if message is None or message.expires_at != owned.expires_at:
             message = outgoing.load(connection, owned.message_id)
             _remember(self._messages, owned.message_id, message)
         if owned.claim > 1 and not self._take_over(connection, owned, message):
             return None
-        return _Opened(owned, providers.load_account(connection, self._vault, owned.provider_id), message)
+        return _Opened(owned, self._account(connection, owned), message, window)
+
+    def _account(self, connection: Connection, owned: Lease) -> ProviderAccount:
+        """The account, read again when its row has changed, and while it is stopped: its pause ends with time."""
+        version, account = self._accounts.get(owned.provider_id, ("", None))
+        if account is None or version != owned.account or account.stopped_reason is not None:
+            account = providers.load_account(connection, self._vault, owned.provider_id)
+            self._accounts[owned.provider_id] = (owned.account, account)
+        return account
 
     def _take_over(self, connection: Connection, owned: Lease, message: OutgoingMessage) -> bool:
         """Settle what the worker before left behind; False when nothing may be sent of it any more.
@@ -168,29 +190,33 @@ class Deliverer:
             self._heard[key] = time.monotonic()
 
         hear()
+        book = DatabaseBook(
+            self._engine,
+            opened.lease,
+            self._settings.lease_s,
+            to_topics=opened.message.is_to_topics,
+            finds_by_id=kind_of(opened.account.kind).finds_by_id,
+            is_stopping=self._is_stopping,
+            hear=hear,
+            window=opened.window,
+        )
         try:
-            return await self._deliver_heard(opened, hear)
+            return await self._deliver_heard(opened, book)
+        except Exception:
+            with suppress(*AWAY, LeaseLostError):  # what went wrong is what is to be told
+                await in_transaction(self._engine, lambda connection: book.put_back(connection, 0.0, None))
+            raise
         finally:
             del self._heard[key]
 
-    async def _deliver_heard(self, opened: _Opened, hear: Callable[[], None]) -> str:
+    async def _deliver_heard(self, opened: _Opened, book: DatabaseBook) -> str:
         owned, account = opened.lease, opened.account
-        on_trial = await self._may_try(account)
-        book = DatabaseBook(
-            self._engine,
-            owned,
-            self._settings.lease_s,
-            on_trial,
-            to_topics=opened.message.is_to_topics,
-            finds_by_id=kind_of(account.kind).finds_by_id,
-            is_stopping=self._is_stopping,
-            hear=hear,
-        )
+        book.on_trial = on_trial = await self._may_try(account)
         if not account.enabled or (account.stopped_reason is not None and not on_trial):
             reason = account.stopped_reason or "disabled"
             wait_s = _NOT_YET_S if account.on_trial else _STOPPED_S
             return await self._give_back(
-                owned, wait_s, f"provider '{account.public_id}' ({reason})", fail_over=not account.on_trial
+                owned, wait_s, f"provider '{account.public_id}' ({reason})", book, fail_over=not account.on_trial
             )
         try:
             adapter = self._adapters.get(account)
@@ -198,15 +224,16 @@ class Deliverer:
             reason = f"Its credentials can't be used: {error}"
             await book.stop_provider(reason, Action.STOP_PROVIDER)
             return await self._give_back(
-                owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})", fail_over=True
+                owned, _STOPPED_S, f"provider '{account.public_id}' ({reason})", book, fail_over=True
             )
         try:
             prepared = await self._prepare(adapter, opened.message)
         except ContentError as error:
-            return await self._fail_all(owned, error)
+            return await self._fail_all(owned, error, book)
         seats = await self._take_seats(opened)
         if seats is not None and not seats.count:
-            return await self._give_back(owned, NO_SEAT_S, "its turn: the provider has as many requests as it may have")
+            why = "its turn: the provider has as many requests as it may have"
+            return await self._give_back(owned, NO_SEAT_S, why, book)
         plan = self._plan(opened, seats, on_trial=on_trial)
         health = self._health.setdefault(account.id, Health())
         try:
@@ -216,11 +243,20 @@ class Deliverer:
                 await seats.leave()
         if on_trial:
             await self._judge_trial(account, ending)
+        self._note_ready(plan, ending, limited=seats is not None)
         if ending.lost:
             return f"lease lost after {ending.sent}"
         return f"{ending.sent} sent, " + await self._give_back(
-            owned, ending.wait_s, ending.waiting_for, fail_over=_should_move(ending, owned.lane)
+            owned, ending.wait_s, ending.waiting_for, book, fail_over=_should_move(ending, owned.lane)
         )
+
+    def _note_ready(self, plan: Plan, ending: Ending, *, limited: bool) -> None:
+        """Whether the next small batch of the account may be claimed as it is leased: nothing would hold it up."""
+        held_up = limited or plan.pace.is_limited or plan.trial or ending.paused or ending.waiting_for
+        if ending.answered and not held_up and plan.window >= ledger_at_once.FEW:
+            self._ready[plan.provider_id] = time.monotonic() + _READY_S
+        else:
+            self._ready.pop(plan.provider_id, None)
 
     async def _take_seats(self, opened: _Opened) -> Seats | None:
         """Some of the requests the account may have in flight over all workers; None where that is not limited."""
@@ -230,8 +266,7 @@ class Deliverer:
         owned, kind = opened.lease, kind_of(opened.account.kind)
         holder, for_s = f"{owned.ref}:{owned.claim}", self._settings.lease_s
         seats = Seats(pacer=self._pacer, provider_id=owned.provider_id, most=most, holder=holder, for_s=for_s)
-        requests = -(-owned.open // kind.request_size)
-        await seats.take(max(1, min(kind.concurrency, requests)), high=owned.lane is Lane.HIGH)
+        await seats.take(seats_wanted(kind, owned.open), high=owned.lane is Lane.HIGH)
         return seats
 
     async def _may_try(self, account: ProviderAccount) -> bool:
@@ -265,8 +300,11 @@ class Deliverer:
                 visible_to=message.visible_to,
                 visible_cc=message.visible_cc,
             )
-            # attachments of megabytes take a second to encode: not on the loop that others send on
-            prepared = await asyncio.to_thread(adapter.prepare, shared)
+            if message.content.channel is Channel.EMAIL:
+                # attachments of megabytes take a second to encode: not on the loop that others send on
+                prepared = await asyncio.to_thread(adapter.prepare, shared)
+            else:
+                prepared = adapter.prepare(shared)
             _remember(self._prepared, key, prepared)
         return prepared
 
@@ -291,14 +329,13 @@ class Deliverer:
             )
 
         alone = self._is_suspect(owned)
-        request_size = 1 if alone else kind.request_size
-        in_flight = (kind.concurrency if seats is None else seats.count) * kind.request_size
+        count = None if seats is None else seats.count
         return Plan(
             provider_id=owned.provider_id,
             first_target=owned.first_target,
             open=owned.open,
-            request_size=request_size,
-            window=1 if alone else max(request_size, min(settings.window_max, in_flight) // 2),
+            request_size=1 if alone else kind.request_size,
+            window=1 if alone else window_size(kind, seats=count, most=settings.window_max),
             alone=alone,
             pace=Pace.of(kind, account.limits, created_at=account.created_at, now=clock.now()),
             high=owned.lane is Lane.HIGH,
@@ -314,9 +351,10 @@ class Deliverer:
             trial=on_trial,
         )
 
-    async def _fail_all(self, owned: Lease, error: ContentError) -> str:
+    async def _fail_all(self, owned: Lease, error: ContentError, book: DatabaseBook) -> str:
         def work(connection: Connection) -> int:
             batches.hold(connection, owned, lease_s=self._settings.lease_s)
+            book.put_back(connection, 0.0, None)
             ended = ledger.settle_waiting(
                 connection, owned.ref, DeliveryStatus.FAILED, code=error.code, error=str(error)
             )
@@ -326,10 +364,22 @@ class Deliverer:
         failed = await in_transaction(self._engine, work)
         return f"{failed} failed: {error}"
 
-    async def _give_back(self, owned: Lease, wait_s: float, waiting_for: str | None, *, fail_over: bool = False) -> str:
+    async def _give_back(
+        self,
+        owned: Lease,
+        wait_s: float,
+        waiting_for: str | None,
+        book: DatabaseBook | None = None,
+        *,
+        fail_over: bool = False,
+    ) -> str:
         """Let the batch go, and hand what certainly was not sent to another account where `fail_over` asks for it."""
+        if book is not None and book.is_done:
+            return "done"
 
         def work(connection: Connection) -> tuple[Released, Moved | None]:
+            if book is not None:
+                book.put_back(connection, wait_s, waiting_for)
             deaths = self._settings.max_deaths if self._is_suspect(owned) else 0  # suspect to its end
             released = batches.release(connection, owned, wait_s=wait_s, waiting_for=waiting_for, deaths=deaths)
             if released.done or not fail_over:

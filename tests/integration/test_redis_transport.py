@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import redis
 from kombu import Connection, Consumer, Queue
+from kombu.asynchronous import Hub, set_event_loop
 
 from workers.redis_transport import UNREADABLE, Transport
 
@@ -90,9 +91,9 @@ class Reader:
         self.messages: list[Any] = []
         self._connection = connection
         names = [Queue(name, no_ack=no_ack) for name in queues or (QUEUE,)]
-        consumer = Consumer(connection.channel(), names, on_message=self.messages.append, no_ack=no_ack)
-        consumer.qos(prefetch_count=prefetch)
-        consumer.consume()
+        self.consumer = Consumer(connection.channel(), names, on_message=self.messages.append, no_ack=no_ack)
+        self.consumer.qos(prefetch_count=prefetch)
+        self.consumer.consume()
 
     def wait(self, count: int) -> list[Any]:
         """The bodies once there are `count`."""
@@ -273,3 +274,85 @@ def test_kills_at_any_moment_lose_nothing(valkey_url: str, connection: Connectio
 
 def _body(raw: str) -> str:
     return base64.b64decode(json.loads(raw)["body"]).decode()
+
+
+class LoopReader(Reader):
+    """Takes what comes in an event loop, as a worker does."""
+
+    def __init__(self, connection: Connection, *queues: str, prefetch: int = 0) -> None:
+        super().__init__(connection, *queues, prefetch=prefetch)
+        self.hub = Hub()
+        set_event_loop(self.hub)
+        self._connection.register_with_event_loop(self.hub)
+        self._turns = self.hub.create_loop()
+
+    def look(self, seconds: float) -> None:
+        """Take one turn of the loop."""
+        self.hub.call_later(min(seconds, 0.05), int)
+        next(self._turns)
+
+
+@pytest.fixture
+def loop_reader(connection: Connection) -> Iterator[LoopReader]:
+    """One that has room for six."""
+    reader = LoopReader(connection, prefetch=6)
+    yield reader
+    set_event_loop(None)
+    reader.hub.close()
+
+
+def test_what_is_acknowledged_in_one_turn_of_the_loop_goes_together(
+    connection: Connection, loop_reader: LoopReader, server: redis.Redis
+) -> None:
+    """At the end of the turn, by one command; what is not acknowledged stays held, and its place is taken."""
+    put(connection, *range(8))
+    assert loop_reader.wait(6) == [0, 1, 2, 3, 4, 5]
+    for message in loop_reader.messages[:2]:
+        message.ack()
+    assert server.hlen("unacked") == 6
+    assert loop_reader.wait(8) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert set(server.hkeys("unacked")) == {message.delivery_tag for message in loop_reader.messages[2:]}
+    assert set(server.zrange("unacked_index", 0, -1)) == set(server.hkeys("unacked"))
+    for message in loop_reader.messages[2:]:  # and where nothing more may be taken meanwhile
+        message.ack()
+    loop_reader.look(0)
+    assert not server.exists("unacked", "unacked_index", QUEUE)
+
+
+def test_what_is_acknowledged_last_is_told_when_the_channel_closes(
+    connection: Connection, loop_reader: LoopReader, server: redis.Redis
+) -> None:
+    """It does not come again; what was not goes back."""
+    put(connection, "done", "not done")
+    assert loop_reader.wait(2) == ["done", "not done"]
+    loop_reader.messages[0].ack()
+    loop_reader.messages[0].channel.close()
+    assert server.llen(QUEUE) == 1
+    assert not server.exists("unacked", "unacked_index")
+
+
+def test_of_several_taken_at_once_none_is_lost_where_one_is_no_task(
+    connection: Connection, server: redis.Redis
+) -> None:
+    """The rest is handed over, in order."""
+    put(connection, "one")
+    server.lpush(QUEUE, "no message")
+    put(connection, "two")
+    reader = Reader(connection)
+    assert reader.wait(2) == ["one", "two"]
+    assert server.lrange(UNREADABLE, 0, -1) == ["no message"]
+
+
+def test_where_handing_over_fails_what_was_taken_with_it_goes_back(connection: Connection, server: redis.Redis) -> None:
+    """To the queue's end that is read next."""
+    put(connection, "one", "two", "three")
+    reader = Reader(connection, prefetch=10)
+
+    def fail(message: Any) -> None:
+        raise RuntimeError(message.payload)
+
+    reader.consumer.on_message = fail
+    with pytest.raises(RuntimeError, match="one"):
+        connection.drain_events(timeout=5)
+    assert server.llen(QUEUE) == 2
+    assert server.hlen("unacked") == 1

@@ -149,3 +149,63 @@ def test_closing_waits_for_what_is_in_flight() -> None:
         assert exchange.lines[0].ended == "closed"
 
     run(close)
+
+
+def test_a_connection_is_promised_to_the_first_in_line_and_to_nobody_else() -> None:
+    """What was asked for goes along with it; the others wait on."""
+
+    async def line(exchange: Exchange) -> None:
+        pool = exchange.pool(size=1)
+        slot = await pool.acquire("a")
+        users = [asyncio.create_task(pool.acquire(name)) for name in "bc"]
+        await asyncio.sleep(0)
+        assert pool.promise(slot, lambda wants: wants == "c") is None
+        promised = pool.promise(slot, lambda wants: wants == "b")
+        assert promised is not None
+        pool.release(slot, keep=True, promised=promised)
+        assert await users[0] is slot
+        assert not users[1].done()
+        pool.release(slot, keep=True)
+        assert await users[1] is slot
+        pool.release(slot, keep=True)
+        await pool.aclose()
+
+    assert [found.ended for found in run(line).lines] == ["closed"]
+
+
+def test_a_connection_is_not_promised_beyond_its_number_of_messages() -> None:
+    """The next one opens another."""
+
+    async def two(exchange: Exchange) -> None:
+        pool = exchange.pool(size=1, max_uses=1)
+        slot = await pool.acquire("a")
+        other = asyncio.create_task(pool.acquire("b"))
+        await asyncio.sleep(0)
+        assert pool.promise(slot, lambda _: True) is None
+        pool.release(slot, keep=True)
+        pool.release(await other, keep=True)
+        await pool.aclose()
+
+    assert len(run(two).lines) == 2
+
+
+@pytest.mark.parametrize("moment", ["promised", "handed over", "let in"])
+def test_who_gives_up_in_line_takes_no_room_along(moment: str) -> None:
+    """Whatever it had been given by then goes to the next one, a connection that heard of it to nobody."""
+
+    async def give_up(exchange: Exchange) -> None:
+        pool = exchange.pool(size=1)
+        slot = await pool.acquire("a")
+        quitter, last = (asyncio.create_task(pool.acquire(name)) for name in "bc")
+        await asyncio.sleep(0)
+        promised = None if moment == "let in" else pool.promise(slot, lambda _: True)
+        if moment == "promised":
+            quitter.cancel()
+            await asyncio.sleep(0)
+        pool.release(slot, keep=True, promised=promised)
+        quitter.cancel()
+        pool.release(await last, keep=True)
+        await pool.aclose()
+
+    exchange = run(give_up)
+    assert [found.ended for found in exchange.lines] == (["closed"] if moment == "let in" else ["aborted", "closed"])

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import httpx
 
+from workers.providers.http1_transport import MOST_BYTES, Http1Transport
+
 WHOLE_ANSWER_S = 45.0
 """For a request and its whole answer, waiting for a connection included: less than a lease."""
-MOST_BYTES = 4 * 1024 * 1024
-"""Of an answer, as it comes; one for a thousand recipients has some hundred kilobytes."""
 
 
 class BoundedClient(httpx.AsyncClient):
@@ -25,6 +25,8 @@ class BoundedClient(httpx.AsyncClient):
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:  # noqa: ANN401  httpx's own
         """The answer; raises `httpx.ReadTimeout` or `httpx.ReadError` for one that does not end."""
         stream = bool(how.pop("stream", False))
+        if not stream and not how and self._is_plain(request):
+            return await self._send_plain(request)
         try:
             async with asyncio.timeout(self._whole_answer_s):
                 response = await super().send(request, stream=True, **how)
@@ -37,8 +39,25 @@ class BoundedClient(httpx.AsyncClient):
                     await response.aclose()
                 return response
         except TimeoutError:
-            reason = f"no whole answer within {self._whole_answer_s:g} s"
-            raise httpx.ReadTimeout(reason, request=request) from None
+            raise self._late(request) from None
+
+    def _is_plain(self, request: httpx.Request) -> bool:
+        """Whether nothing is to be done for it but handing it to the transport."""
+        return isinstance(self._transport, Http1Transport) and not request.url.userinfo and not self.is_closed
+
+    async def _send_plain(self, request: httpx.Request) -> httpx.Response:
+        """What httpx does without redirects, cookies, hooks and a login that answers; a third of the time."""
+        try:
+            async with asyncio.timeout(self._whole_answer_s):
+                response = await self._transport.handle_async_request(request)
+        except TimeoutError:
+            raise self._late(request) from None
+        response.request = request
+        await response.aread()
+        return response
+
+    def _late(self, request: httpx.Request) -> httpx.ReadTimeout:
+        return httpx.ReadTimeout(f"no whole answer within {self._whole_answer_s:g} s", request=request)
 
 
 class _Capped(httpx.AsyncByteStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -13,6 +14,7 @@ from messaging.errors import SettingsError
 from messaging.outcome import Action, Outcome
 from workers.providers.bounded import BoundedClient
 from workers.providers.destinations import CODE, DestinationRefusedError
+from workers.providers.http1_transport import Http1Transport
 from workers.providers.pinned import pinned_transport
 from workers.providers.spread import Spread
 from workers.providers.tls import client_context
@@ -42,7 +44,7 @@ def open_client(
     base_url: str | None = None,
     many_servers: bool = False,
 ) -> httpx.AsyncClient:
-    """A client at the account's base address, with as many connections as it may have calls in flight.
+    """A client at the account's base address, with as many connections as it may have calls in flight: more wait.
 
     `base_url` replaces the kind's own address, for accounts that have one of theirs: it may lead where
     `context.destinations` permits. A replaced endpoint of the settings goes before both, and may lead anywhere. No
@@ -50,14 +52,14 @@ def open_client(
     another server each: their connections are in one pool. Raises `SettingsError` when the extra authority can't be
     read.
     """
-    connections = max(context.connections, context.concurrency)
+    connections = calls_in_flight(context)
     replaced = context.endpoints.get(account.kind)
     address = replaced or base_url or kind_of(account.kind).endpoint
     verify, proxy = client_context(context.ca_file), proxy_for(address)
     # an address of the operator's or of the catalogue is not asked about; a proxy resolves names itself, and decides
     pinned = not replaced and proxy is None and (base_url is not None or many_servers)
 
-    def transport(size: int) -> httpx.AsyncHTTPTransport:
+    def httpx_own(size: int) -> httpx.AsyncHTTPTransport:
         # Kept for 5 s idle (the default): a message sent into a connection the other side has closed is unknown,
         # and an unknown text message is not sent again.
         limits = httpx.Limits(max_connections=size, max_keepalive_connections=size)
@@ -65,13 +67,32 @@ def open_client(
             return pinned_transport(context.destinations, verify=verify, limits=limits)
         return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
 
+    def transport() -> httpx.AsyncBaseTransport:
+        if many_servers:
+            return httpx_own(context.concurrency)
+        if proxy is not None:
+            return Spread(lambda: httpx_own(1), connections)
+        destinations = context.destinations if pinned else None
+        return Http1Transport(verify=verify, connections=connections, destinations=destinations)
+
+    login = {} if auth is None else {"authorization": _basic(*auth)}  # rendered once, not for every request
     return BoundedClient(
         base_url=address,
         auth=auth,
-        headers={"accept": "application/json"} | dict(headers or {}),
-        transport=transport(connections) if many_servers else Spread(lambda: transport(1), connections),
+        headers={"accept": "application/json"} | login | dict(headers or {}),
+        transport=transport(),
         timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
     )
+
+
+def calls_in_flight(context: Context) -> int:
+    """How many connections there may be that take one call at a time."""
+    return context.connections if context.connections > 1 else context.concurrency
+
+
+def _basic(user: str, password: str) -> str:
+    """HTTP Basic (RFC 7617)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def proxy_for(address: str) -> str | None:

@@ -7,10 +7,12 @@ Source: https://www.plivo.com/docs/messaging/api/message/send-a-message/
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +23,7 @@ from messaging.sms_segments import Encoding, segments
 from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import open_client, required_text
+from workers.providers.http1_posting import Posting
 from workers.providers.plivo_receipts import read_receipts as read_receipts  # noqa: PLC0414  part of this module
 from workers.providers.sms import OneByOne, check_letters, not_a_number, tagged, text_of, without_numbers
 
@@ -95,7 +98,11 @@ class PlivoAdapter(OneByOne[PlivoSettings, Prepared]):
         }
         if self._settings.callback:
             fields |= {"url": tagged(self._settings.callback, recipient.tag), "method": "POST"}
-        return self._client.build_request("POST", f"{self._path}Message/", json=fields)
+        return self._posting(json.dumps(fields).encode("ascii"))
+
+    @cached_property
+    def _posting(self) -> Posting:
+        return Posting(self._client, f"{self._path}Message/", content_type="application/json")
 
     def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)

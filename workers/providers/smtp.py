@@ -1,6 +1,9 @@
 """Email through an SMTP server: one recipient a transaction, over connections that are kept.
 
-Sources: RFC 5321 (SMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 1870 (SIZE), RFC 6531 (SMTPUTF8).
+Where the server pipelines, a transaction is asked for with the end of the message before: one round trip a message.
+
+Sources: RFC 5321 (SMTP), RFC 2920 (PIPELINING), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 1870 (SIZE),
+RFC 6531 (SMTPUTF8).
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,13 +23,14 @@ from messaging.outcome import Action, Outcome
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.destinations import ANYWHERE, DestinationRefusedError, Destinations
 from workers.providers.dkim import Signing
-from workers.providers.http1 import refused
+from workers.providers.http1 import calls_in_flight, refused
 from workers.providers.in_flight import CLOSED, InFlight
 from workers.providers.mime import Mailbox, Template, date_source, mailbox, render
 from workers.providers.pinned import mail_socket
 from workers.providers.smtp_pool import Pool
 from workers.providers.smtp_replies import Stage, classify, lost, scrub
 from workers.providers.smtp_settings import Host, Security, SmtpSettings, settings_of
+from workers.providers.smtp_wire import Reply, Wire
 from workers.providers.tls import client_context
 
 MESSAGES_PER_CONNECTION = 100
@@ -34,7 +38,12 @@ MESSAGES_PER_CONNECTION = 100
 IDLE_S = 30.0
 """Servers close idle connections after 60 to 300 s; closing first avoids sending into a closed one."""
 
-_BLOCK_BYTES = 256 * 1024
+_SHORT_BYTES = 256 * 1024
+"""So much is written with the final dot at once. More goes in parts, so that it does not lie in memory for each
+connection, and "the final dot has been handed over" means something."""
+_GOODBYE_S = 5.0
+_RSET = b"RSET\r\n"
+"""Its answer decides nothing: what follows tells."""
 _QUEUED_AS = re.compile(r"\bqueued as ([\w.-]{1,100})", re.IGNORECASE)
 _SIZE_LIMIT = Outcome(Action.REJECT_MESSAGE, "552 5.3.4", "the message is bigger than the server announces to take")
 _NO_UTF8 = Outcome(
@@ -60,6 +69,21 @@ class Prepared:
     """For DKIM, where the account has a key."""
 
 
+@dataclass(frozen=True, eq=False)
+class Letter:
+    """One message to one recipient."""
+
+    to: Mailbox
+    head: bytes
+    rest: bytes
+    utf8: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.head) + len(self.rest)
+
+
 class SessionError(Exception):
     """No session could be opened; `outcome` says why and what follows for every recipient."""
 
@@ -72,95 +96,163 @@ class Session:
     """One greeted, encrypted and authenticated connection."""
 
     def __init__(
-        self, client: aiosmtplib.SMTP, settings: SmtpSettings, *, greeting: str = "", encrypted: bool = False
+        self,
+        wire: Wire,
+        extensions: Mapping[str, str],
+        settings: SmtpSettings,
+        *,
+        greeting: str = "",
+        encrypted: bool = False,
     ) -> None:
-        self._client = client
+        self._wire = wire
         self.greeting = greeting
         """What the server called itself."""
         self.encrypted = encrypted
         self._timeouts = settings.timeouts
-        self._sender = settings.sender.mailbox
+        self._mail = b"MAIL FROM:<" + settings.sender.mailbox.spec.encode() + b">"
         self._in_transaction = False
-        size = client.esmtp_extensions.get("size", "")
+        self._asked: Letter | None = None
+        """Whose transaction was asked for together with the end of the last one's message."""
+        size = extensions.get("size", "")
         self._size_limit = int(size) if size.isdigit() else 0
+        self._takes_size, self._takes_utf8 = "size" in extensions, "smtputf8" in extensions
+        self._pipelines = "pipelining" in extensions
 
     @property
     def usable(self) -> bool:
         """Whether the connection is open."""
-        return self._client.is_connected
+        return self._wire.is_open
 
     async def close(self) -> None:
         """QUIT and close; never raises."""
         try:
-            await self._client.quit(timeout=5)
-        except (OSError, aiosmtplib.SMTPException):
+            self._wire.send(b"QUIT\r\n", replies=1)
+            await self._wire.reply(within_s=_GOODBYE_S)
+        except OSError:
             pass  # it was going away anyhow
         finally:
             self.abort()
 
     def abort(self) -> None:
         """Close without QUIT, and at once."""
-        _abort(self._client)
+        self._wire.abort()
 
     async def noop(self) -> Outcome:
         """Whether the server goes on: `ACCEPTED`, or what its answer means."""
         try:
-            reply = await self._command(b"NOOP")
-        except (OSError, aiosmtplib.SMTPException) as error:
+            self._wire.send(b"NOOP\r\n", replies=1)
+            reply = await self._wire.reply(within_s=self._timeouts.command_s)
+        except OSError as error:
             return lost(Stage.AUTH, type(error).__name__)
         return classify(Stage.AUTH, reply.code, reply.message)
 
-    async def deliver(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> tuple[Outcome, bool]:
-        """Send one message to one recipient: its outcome, and whether the connection can be used again."""
-        extensions = self._client.esmtp_extensions
-        if utf8 and "smtputf8" not in extensions:
-            return (_NO_UTF8 if to.needs_utf8 else _NO_UTF8_HEADERS), True
-        size = len(head) + len(rest)
-        if 0 < self._size_limit < size:
-            return _SIZE_LIMIT, True
-        parameters = [f"SIZE={size}".encode()] if "size" in extensions else []
-        parameters += [b"SMTPUTF8"] if utf8 else []
-        stage = Stage.MAIL
+    def has_asked_for(self, letter: Letter) -> bool:
+        """Whether its transaction was begun with the end of the message before."""
+        return self._asked is letter
+
+    def refusal(self, letter: Letter) -> Outcome | None:
+        """Why the server would refuse it, by what it announces; None where it may take it."""
+        if letter.utf8 and not self._takes_utf8:
+            return _NO_UTF8 if letter.to.needs_utf8 else _NO_UTF8_HEADERS
+        if 0 < self._size_limit < letter.size:
+            return _SIZE_LIMIT
+        return None
+
+    async def deliver(
+        self, letter: Letter, following: Callable[[], Letter | None] = lambda: None
+    ) -> tuple[Outcome, bool]:
+        """Send one message to one recipient: its outcome, and whether the connection can be used again.
+
+        `following` is asked, once, for the letter that is certainly delivered next on this connection.
+        """
+        refusal = self.refusal(letter)
+        if refusal is not None:
+            return refusal, True
+        refused = await self._ask(letter)
+        if refused is not None:
+            return refused, self.usable and refused.action is not Action.RECONNECT_RETRY
+        stage = Stage.DATA
         try:
-            if self._in_transaction:  # the last one was refused half-way
-                await self._command(b"RSET")
-            self._in_transaction = True
-            commands = (
-                (Stage.MAIL, (b"MAIL", b"FROM:<" + self._sender.spec.encode() + b">", *parameters)),
-                (Stage.RCPT, (b"RCPT", b"TO:<" + to.spec.encode() + b">")),
-                (Stage.DATA, (b"DATA",)),
-            )
-            for stage, command in commands:
-                reply = await self._command(*command)
-                outcome = classify(stage, reply.code, reply.message)
-                if outcome.action is not Action.ACCEPTED:
-                    return outcome, self.usable and outcome.action is not Action.RECONNECT_RETRY
-            protocol = await self._write(head, rest)
+            if len(letter.rest) <= _SHORT_BYTES:
+                commands = self._ask_ahead(following) if self._pipelines else []
+                end = b"".join((letter.head, letter.rest, b".\r\n", *(command for _, command in commands)))
+                self._wire.send(end, replies=1 + len(commands))
+            else:
+                self._wire.send(letter.head, replies=0)
+                await self._wire.send_long(letter.rest, block_s=self._timeouts.block_s)
+                stage = Stage.FINAL_DOT
+                self._wire.send(b".\r\n", replies=1)
             stage = Stage.FINAL_DOT
-            protocol.write(b".\r\n")
-            reply = await protocol.read_response(timeout=self._timeouts.final_dot_s)
-        except (OSError, aiosmtplib.SMTPException) as error:  # timeouts are OSErrors; a malformed reply is not
+            reply = await self._wire.reply(within_s=self._timeouts.final_dot_s)
+        except OSError as error:  # a timeout is one, and an unreadable reply
             return lost(stage, type(error).__name__), False
         self._in_transaction = False
         return _final(reply)
 
-    async def _command(self, *words: bytes) -> aiosmtplib.SMTPResponse:
-        return await self._client.execute_command(*words, timeout=self._timeouts.command_s)
+    def _ask_ahead(self, following: Callable[[], Letter | None]) -> Sequence[tuple[Stage, bytes]]:
+        """The commands of the next transaction: they may go along with the end of a message (RFC 2920 §3.1)."""
+        self._asked = following()
+        return () if self._asked is None else self._commands(self._asked)
 
-    async def _write(self, head: bytes, rest: bytes) -> aiosmtplib.protocol.SMTPProtocol:
-        """Everything but the final dot. Returns only when a failure from here on leaves the outcome unknown."""
-        protocol = self._client.protocol
-        if protocol is None:
-            raise aiosmtplib.SMTPServerDisconnected("closed before the message")
-        protocol.write(head)
-        for start in range(0, len(rest), _BLOCK_BYTES):
-            protocol.write(rest[start : start + _BLOCK_BYTES])
-            if len(rest) > _BLOCK_BYTES:
-                async with asyncio.timeout(self._timeouts.block_s):
-                    # aiosmtplib has no public drain; without one a big message lies in memory per connection
-                    # and "the final dot has been handed over" would mean nothing.
-                    await protocol._drain_helper()  # noqa: SLF001
-        return protocol
+    def _commands(self, letter: Letter) -> Sequence[tuple[Stage, bytes]]:
+        size = b" SIZE=%d" % letter.size if self._takes_size else b""
+        return (
+            (Stage.MAIL, self._mail + size + (b" SMTPUTF8" if letter.utf8 else b"") + b"\r\n"),
+            (Stage.RCPT, b"RCPT TO:<" + letter.to.spec.encode() + b">\r\n"),
+            (Stage.DATA, b"DATA\r\n"),
+        )
+
+    async def _ask(self, letter: Letter) -> Outcome | None:
+        """Begin a transaction; None, or the outcome that ends it."""
+        commands = self._commands(letter)
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            if asked is not letter:  # its 354 would be taken for this one's
+                raise RuntimeError("the connection was promised to another letter")
+        elif self._in_transaction:  # the last one was refused half-way
+            commands = ((Stage.MAIL, _RSET), *commands)
+        self._in_transaction = True
+        if self._pipelines:
+            return await self._ask_at_once(commands, asked=asked is not None)
+        return await self._ask_in_turn(commands)
+
+    async def _ask_in_turn(self, commands: Sequence[tuple[Stage, bytes]]) -> Outcome | None:
+        """Each command once the one before it is answered; None, or the outcome that ends the transaction."""
+        for stage, command in commands:
+            try:
+                self._wire.send(command, replies=1)
+                outcome = await self._answer_to(stage)
+            except OSError as error:
+                self.abort()
+                return lost(stage, type(error).__name__)
+            if outcome.action is not Action.ACCEPTED and command is not _RSET:
+                return outcome
+        return None
+
+    async def _ask_at_once(self, commands: Sequence[tuple[Stage, bytes]], *, asked: bool) -> Outcome | None:
+        """All commands in one write (RFC 2920 §3.1), if not `asked` before; the first that is refused decides.
+
+        A server that wants the message nevertheless (354) is left alone with it: without a final dot it has none.
+        """
+        found: Outcome | None = None
+        stage = commands[0][0]
+        try:
+            if not asked:
+                self._wire.send(b"".join(command for _, command in commands), replies=len(commands))
+            for stage, command in commands:
+                outcome = await self._answer_to(stage)
+                if stage is Stage.DATA and found is not None and outcome.action is Action.ACCEPTED:
+                    self.abort()
+                elif outcome.action is not Action.ACCEPTED and command is not _RSET:
+                    found = found or outcome
+        except OSError as error:
+            self.abort()
+            return found or lost(stage, type(error).__name__)
+        return found
+
+    async def _answer_to(self, stage: Stage) -> Outcome:
+        reply = await self._wire.reply(within_s=self._timeouts.command_s)
+        return classify(stage, reply.code, reply.message)
 
 
 class SmtpAdapter:
@@ -237,25 +329,37 @@ class SmtpAdapter:
         if message.signing is not None:
             head = message.signing.header(head, self._now_s()) + head
         utf8 = to.needs_utf8 or message.template.utf8_shown_to(recipient)
-        outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
+        letter = Letter(to, head, message.stuffed, utf8)
+        outcome = await self._attempt(letter)
         if outcome.action is Action.RECONNECT_RETRY:
             # Certainly not sent, most often a kept connection that the server had closed: once more, at once.
-            outcome = await self._attempt(to, head, message.stuffed, utf8=utf8)
+            outcome = await self._attempt(letter)
         if outcome.action is Action.RECONNECT_RETRY:
             # A server that drops new connections too is busy: back off instead of turning in circles.
             return replace(outcome, action=Action.RETRY)
         return outcome
 
-    async def _attempt(self, to: Mailbox, head: bytes, rest: bytes, *, utf8: bool) -> Outcome:
+    async def _attempt(self, letter: Letter, *, may_be_ahead: bool = True) -> Outcome:
+        """One try; `may_be_ahead` lets it be asked for together with the end of the message before."""
         try:
-            slot = await self._pool.acquire()
+            slot = await self._pool.acquire(letter if may_be_ahead else None)
         except SessionError as error:
             return error.outcome
-        keep = False
+        session, keep, promised = slot.connection, False, None
+        is_ahead = session.has_asked_for(letter)
+
+        def following() -> Letter | None:
+            nonlocal promised
+            promised = self._pool.promise(slot, lambda wants: session.refusal(cast("Letter", wants)) is None)
+            return None if promised is None else cast("Letter", promised.wants)
+
         try:
-            outcome, keep = await slot.connection.deliver(to, head, rest, utf8=utf8)
+            outcome, keep = await session.deliver(letter, following)
         finally:  # a cancelled transaction leaves the connection in an unknown state
-            self._pool.release(slot, keep=keep)
+            self._pool.release(slot, keep=keep, promised=promised)
+        if is_ahead and outcome.action is Action.RECONNECT_RETRY:
+            # The server ended the connection with the message before (some take few on each): that was no try of this.
+            return await self._attempt(letter, may_be_ahead=False)
         return outcome
 
     async def _open(self) -> Session:
@@ -306,7 +410,15 @@ async def open_session(settings: SmtpSettings, host: Host, tls: ssl.SSLContext, 
     except BaseException:
         _abort(client)
         raise
-    return Session(client, settings, greeting=f"{greeting.code} {greeting.message}", encrypted=encrypted)
+    said = f"{greeting.code} {greeting.message}"
+    return Session(_take_over(client), client.esmtp_extensions, settings, greeting=said, encrypted=encrypted)
+
+
+def _take_over(client: aiosmtplib.SMTP) -> Wire:
+    """The client's connection, which is ours from now on; raises `SessionError` when it has just ended."""
+    if client.transport is None or not client.is_connected:
+        raise SessionError(lost(Stage.AUTH, "the server closed the connection"))
+    return Wire.over(client.transport)
 
 
 def _abort(client: aiosmtplib.SMTP) -> None:
@@ -358,7 +470,7 @@ def _address_literal(client: aiosmtplib.SMTP) -> str:
     return f"[IPv6:{ip.partition('%')[0]}]" if ":" in ip else f"[{ip}]"
 
 
-def _final(reply: aiosmtplib.SMTPResponse) -> tuple[Outcome, bool]:
+def _final(reply: Reply) -> tuple[Outcome, bool]:
     outcome = classify(Stage.FINAL_DOT, reply.code, reply.message)
     if outcome.action is Action.ACCEPTED:
         queued = _QUEUED_AS.search(reply.message)
@@ -372,6 +484,6 @@ def open_adapter(account: Account, context: Context) -> Adapter:
     return SmtpAdapter(
         settings,
         client_context(context.ca_file),
-        connections=max(1, context.connections, context.concurrency),
+        connections=calls_in_flight(context),
         destinations=ANYWHERE if context.endpoints.get(account.kind) else context.destinations,
     )

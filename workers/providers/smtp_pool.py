@@ -1,8 +1,13 @@
-"""Connections kept for reuse: a few at a time, each for so many messages, none idle for long."""
+"""Connections kept for reuse: a few at a time, each for so many messages, none idle for long.
+
+Users wait in line, and a connection in use may be promised to the next of them, so that what that one asks for can go
+along with the last words of the one before.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -38,6 +43,15 @@ class Slot(Generic[C]):
     reaper: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
+@dataclass(eq=False)
+class Waiter(Generic[C]):
+    """Somebody in line."""
+
+    wants: object
+    turn: asyncio.Future[Slot[C] | None]
+    """A connection that was promised, or None: there is room for one, to be found or opened."""
+
+
 class Pool(Generic[C]):
     """At most `size` connections, reused last in, first out, so that surplus ones grow idle and are closed."""
 
@@ -45,14 +59,22 @@ class Pool(Generic[C]):
         self._open = open_
         self._max_uses = max_uses
         self._idle_s = idle_s
-        self._size = size
-        self._free = asyncio.Semaphore(size)
+        self._size = self._free = size
+        self._waiting: deque[Waiter[C]] = deque()
         self._idle: list[Slot[C]] = []
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def acquire(self) -> Slot[C]:
-        """A connection for one user, reused or new; waits while all are lent. Raises what opening raises."""
-        await self._free.acquire()
+    async def acquire(self, wants: object = None) -> Slot[C]:
+        """A connection for one user, reused or new; waits while all are lent. Raises what opening raises.
+
+        `wants` is shown to whom the connection may be promised by.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            promised = await self._wait(wants)
+            if promised is not None:
+                return promised
         try:
             while self._idle:
                 slot = self._idle.pop()
@@ -63,13 +85,33 @@ class Pool(Generic[C]):
                 slot.connection.abort()
             return Slot(await self._open())
         except BaseException:
-            self._free.release()
+            self._leave()
             raise
 
-    def release(self, slot: Slot[C], *, keep: bool) -> None:
-        """Give `slot` back; with `keep` it is reused unless it has served its number of messages."""
+    def promise(self, slot: Slot[C], takes: Callable[[object], bool]) -> Waiter[C] | None:
+        """Who is to have `slot` next: the first in line, if the connection `takes` what that one wants."""
+        while self._waiting and self._waiting[0].turn.done():  # gone
+            self._waiting.popleft()
+        first = self._waiting[0] if self._waiting else None
+        if first is None or first.wants is None or slot.uses + 1 >= self._max_uses or not takes(first.wants):
+            return None
+        return self._waiting.popleft()
+
+    def release(self, slot: Slot[C], *, keep: bool, promised: Waiter[C] | None = None) -> None:
+        """Give `slot` back; with `keep` it is reused unless it has served its number of messages.
+
+        Whom it was `promised` gets it, or is first in line again where it can't be kept.
+        """
         slot.uses += 1
-        self._free.release()
+        if promised is not None:
+            gone = promised.turn.done()
+            if keep and slot.connection.usable and not gone:
+                promised.turn.set_result(slot)
+                return
+            keep = False  # whoever gets it next would hear what was asked for another
+            if not gone:
+                self._waiting.appendleft(promised)
+        self._leave()
         if not keep:
             slot.connection.abort()
         elif slot.uses >= self._max_uses or not slot.connection.usable:
@@ -81,13 +123,39 @@ class Pool(Generic[C]):
     async def aclose(self) -> None:
         """Wait until every connection has been given back, then close them all."""
         for _ in range(self._size):
-            await self._free.acquire()
+            if self._free:
+                self._free -= 1
+            else:
+                await self._wait(None)
         while self._idle:
             slot = self._idle.pop()
             if slot.reaper is not None:
                 slot.reaper.cancel()
             self._retire(slot)
         await asyncio.gather(*self._closing)
+
+    async def _wait(self, wants: object) -> Slot[C] | None:
+        waiter = Waiter[C](wants, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        try:
+            return await waiter.turn
+        except asyncio.CancelledError:
+            if not waiter.turn.cancelled():  # its turn had come
+                slot = waiter.turn.result()
+                if slot is None:
+                    self._leave()
+                else:
+                    self.release(slot, keep=False)
+            raise
+
+    def _leave(self) -> None:
+        """Let the next one in."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.turn.done():
+                waiter.turn.set_result(None)
+                return
+        self._free += 1
 
     def _reap(self, slot: Slot[C]) -> None:
         if slot in self._idle:

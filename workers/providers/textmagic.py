@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import httpx
 
@@ -20,6 +21,7 @@ from messaging.outcome import Action, Outcome
 from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import open_client, required_text
+from workers.providers.http1_posting import Posting
 from workers.providers.sms import OneByOne, check_letters, check_parts, not_a_number, text_of, without_numbers
 from workers.providers.textmagic_receipts import read_receipts as read_receipts  # noqa: PLC0414  found here by name
 
@@ -93,8 +95,11 @@ class TextmagicAdapter(OneByOne[TextmagicSettings, Prepared]):
     def _request(self, message: Prepared, recipient: Recipient) -> httpx.Request:
         sender = json.dumps(self._settings.sender)
         body = f'{{"text": {message.text}, "phones": "{recipient.address[1:]}", "from": {sender}}}'
-        headers = {"content-type": "application/json"}
-        return self._client.build_request("POST", _PATH, content=body.encode(), headers=headers)
+        return self._posting(body.encode())
+
+    @cached_property
+    def _posting(self) -> Posting:
+        return Posting(self._client, _PATH, content_type="application/json")
 
     def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)

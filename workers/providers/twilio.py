@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -18,6 +19,7 @@ from messaging.outcome import Action, Outcome
 from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import open_client, required_text
+from workers.providers.http1_posting import Posting
 from workers.providers.sms import FORM, OneByOne, check_length, form_of, not_a_number, tagged, text_of, without_numbers
 from workers.providers.twilio_receipts import CALLBACK_CODES, classify_callback, read_receipts
 
@@ -134,12 +136,11 @@ class TwilioAdapter(OneByOne[TwilioSettings, Prepared]):
         fields = {"To": recipient.address, "ValidityPeriod": self._left(message.expires_at, VALIDITY_S)}
         if self._settings.status_callback:
             fields["StatusCallback"] = tagged(self._settings.status_callback, recipient.tag)
-        return self._client.build_request(
-            "POST",
-            f"{self._account}/Messages.json",
-            content=f"{message.form}&{urlencode(fields)}".encode("ascii"),
-            headers={"content-type": FORM},
-        )
+        return self._posting(f"{message.form}&{urlencode(fields)}".encode("ascii"))
+
+    @cached_property
+    def _posting(self) -> Posting:
+        return Posting(self._client, f"{self._account}/Messages.json", content_type=FORM)
 
     def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import urlencode
 
 import httpx
@@ -19,6 +20,7 @@ from messaging.sms_segments import Encoding, segments
 from workers.providers.answers import by_status, delay_s, json_object
 from workers.providers.base import Account, Adapter, Context, Outgoing, Recipient
 from workers.providers.http1 import open_client, required_text
+from workers.providers.http1_posting import Posting
 from workers.providers.sms import FORM, OneByOne, check_length, form_of, not_a_number, text_of, without_numbers
 from workers.providers.vonage_receipts import read_receipts as read_receipts  # noqa: PLC0414  part of this module
 
@@ -117,8 +119,11 @@ class VonageAdapter(OneByOne[VonageSettings, Prepared]):
         }
         if self._settings.callback and len(self._settings.callback) <= CALLBACK_LIMIT:
             fields["callback"] = self._settings.callback
-        content = f"{message.form}&{urlencode(fields)}".encode("ascii")
-        return self._client.build_request("POST", _PATH, content=content, headers={"content-type": FORM})
+        return self._posting(f"{message.form}&{urlencode(fields)}".encode("ascii"))
+
+    @cached_property
+    def _posting(self) -> Posting:
+        return Posting(self._client, _PATH, content_type=FORM)
 
     def _classify(self, response: httpx.Response) -> Outcome:
         return classify(response.status_code, response.content, response.headers)

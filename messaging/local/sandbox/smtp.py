@@ -119,6 +119,14 @@ class SmtpHandler:
         self._run = secrets.token_hex(3).upper()
         self._numbers = itertools.count(1)
 
+    async def handle_EHLO(  # noqa: N802  # aiosmtpd's name
+        self, server: SmtpConnection, session: _Session, envelope: _Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """The reply to EHLO: aiosmtpd's own, and PIPELINING (RFC 2920), for it reads one command after the other."""
+        del server, envelope
+        session.host_name = hostname
+        return [*responses[:1], "250-PIPELINING", *responses[1:]]
+
     async def handle_MAIL(  # noqa: N802  # aiosmtpd's name
         self, server: SmtpConnection, session: _Session, envelope: _Envelope, address: str, options: list[str]
     ) -> str:
