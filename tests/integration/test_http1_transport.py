@@ -343,7 +343,7 @@ def test_the_login_in_an_address_is_used() -> None:
 
     async def run() -> None:
         async with client_of(server) as client:
-            await client.post(f"http://user:pass@127.0.0.1:{server.port}/", content=b"")
+            await client.post(f"http://user:password@127.0.0.1:{server.port}/", content=b"")
 
     asyncio.run(run())
     assert b"authorization: basic dxnlcjpwyxnz" in server.requests[0].lower()

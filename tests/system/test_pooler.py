@@ -62,7 +62,7 @@ def pooled_url(postgres_url: str) -> Iterator[str]:
         # it refuses to run as root
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         with running_program(["pgbouncer", *user, str(configuration)], port=port, log=folder / "pgbouncer.log"):
-            yield f"postgresql://{server.username}:any@127.0.0.1:{port}{server.path}"
+            yield f"postgresql://{server.username}:password@127.0.0.1:{port}{server.path}"
 
 
 @pytest.fixture(scope="module")
