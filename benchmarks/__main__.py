@@ -18,6 +18,7 @@ BENCHMARKS = (
     "ledger",
     "scaling",
     "latency",
+    "single",
     "providers",
     "http_create",
     "receipts",

@@ -101,13 +101,14 @@ def accept_at_once(connection: Connection, small: Small) -> Accepted | None:
 
     None, and nothing written, where something is wrong or it is more than that: `accept` says what, or does it.
     """
-    return _at_once(small, accept_small(connection, small))
+    return accepted_at_once(small, accept_small(connection, small))
 
 
 def accept_together(connection: Connection, smalls: Sequence[Small]) -> list[Accepted | None]:
     """The same for several, committed or not together. Raises what `accept_smalls` raises."""
     return [
-        _at_once(small, accepted) for small, accepted in zip(smalls, accept_smalls(connection, smalls), strict=True)
+        accepted_at_once(small, accepted)
+        for small, accepted in zip(smalls, accept_smalls(connection, smalls), strict=True)
     ]
 
 
@@ -148,7 +149,8 @@ def small_message(settings: Settings, project_id: int, request: SendRequest) -> 
     )
 
 
-def _at_once(small: Small, accepted: SmallAccepted | None) -> Accepted | None:
+def accepted_at_once(small: Small, accepted: SmallAccepted | None) -> Accepted | None:
+    """What the caller of `accept_at_once` gets, of a message the database has accepted."""
     if accepted is None:
         return None
     new, month = small.new, accepted.inserted.month

@@ -186,10 +186,13 @@ class Publisher:
         try:
             with self._app.producer_pool.acquire(block=True, timeout=_PUBLISH_TIMEOUT_S) as producer:
                 admitted = self._admitted(hints, producer)
+                # to Redis a queue is made by what is put into it
+                connection: Any = producer.connection
+                makes_itself = connection.transport.driver_type == "redis"
                 if len(admitted) == 1:
-                    self._send(admitted[0], producer, declare=True)
+                    self._send(admitted[0], producer, declare=not makes_itself)
                 elif admitted:
-                    declared: set[str] = set()
+                    declared = set(self._queues) if makes_itself else set()
                     with producer.batch(max_size=500):  # type: ignore[attr-defined]  # new in kombu 5.7, unknown to celery-types
                         for hint in admitted:
                             self._send(hint, producer, declare=hint.queue not in declared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Engine
 from messaging.channel import Lane
 from messaging.outcome import Action
 from messaging.receipt import Event
-from messaging.store import batches, dead_targets, ledger, provider_ids, provider_stops, suppressions
+from messaging.status import DeliveryStatus
+from messaging.store import batches, dead_targets, ledger, ledger_at_once, provider_ids, provider_stops, suppressions
 from messaging.store.batches import Lease, LeaseLostError
 from messaging.store.engine import AWAY
-from messaging.store.ledger import Window
+from messaging.store.ledger import Verdict, Window
 from messaging.store.suppressions import Scope
 from workers.pipeline import Answered
 
@@ -34,10 +35,10 @@ async def in_transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T
         with engine.begin() as connection:
             return work(connection)
 
-    return await asyncio.to_thread(run)
+    return await asyncio.get_running_loop().run_in_executor(None, run)
 
 
-@dataclass(frozen=True)
+@dataclass
 class DatabaseBook:
     """The `Book` of a batch this worker has leased."""
 
@@ -54,12 +55,19 @@ class DatabaseBook:
     """Whether nothing more is to be begun."""
     hear: Callable[[], None] = lambda: None
     """Called whenever something is done for the batch, with success or without."""
+    window: Window | None = None
+    """Rows that were claimed with the lease and are not yet sent."""
+    is_done: bool = False
+    """All is recorded, and the batch ended with it."""
 
     async def claim(self, *, after: int, window: int) -> Window | None:
         """See `Book.claim`. None too while the database is away: what is in flight comes first; and when we stop."""
         self.hear()
         if self.is_stopping():
             return None
+        if self.window is not None:
+            claimed, self.window = self.window, None
+            return claimed
 
         def work(connection: Connection) -> Window | None:
             return ledger.claim(
@@ -98,7 +106,10 @@ class DatabaseBook:
                 return
 
     def _write(self, connection: Connection, answered: Answered) -> None:
-        ledger.record(connection, self.owned, answered.verdicts, lease_s=self.lease_s)
+        if self._is_all(answered.verdicts):
+            self.is_done = ledger_at_once.finish(connection, self.owned, answered.verdicts, lease_s=self.lease_s)
+        else:
+            ledger.record(connection, self.owned, answered.verdicts, lease_s=self.lease_s)
         if self.finds_by_id:
             provider_ids.keep(connection, self.owned, answered.verdicts)
         if answered.dead:
@@ -110,6 +121,21 @@ class DatabaseBook:
             reason = "It called most addresses dead: check its certificate or key, environment and app id."
             waiting = dead_targets.withdraw(connection, self.owned.provider_id, reason=reason)
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason, waiting=waiting)
+
+    def _is_all(self, verdicts: Sequence[Verdict]) -> bool:
+        """Whether these are all that was open of a batch of few rows, and each was accepted."""
+        return (
+            len(verdicts) == self.owned.open <= ledger_at_once.FEW
+            and not self.owned.deaths
+            and all(verdict.status is DeliveryStatus.ACCEPTED for verdict in verdicts)
+        )
+
+    def put_back(self, connection: Connection, wait_s: float, waiting_for: str | None) -> None:
+        """Let the rows that were claimed with the lease wait again, if they were not sent; raises `LeaseLostError`."""
+        window, self.window = self.window, None
+        if window is not None and window.claimed:
+            reason = f"Waits for {waiting_for}." if waiting_for else "It was not sent yet."
+            ledger_at_once.put_back(connection, self.owned, window, wait_s=wait_s, reason=reason, lease_s=self.lease_s)
 
     async def _keep_late(self, answered: Answered) -> None:
         settled = await in_transaction(

@@ -17,11 +17,12 @@ from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
 from messaging.errors import IdempotencyConflictError, InvalidArgumentError, MessagingError, NotFoundError
 from messaging.ids import id_for_task, is_valid_id
-from messaging.producer import Accepted, accept, record_failed
+from messaging.producer import accept, accepted_at_once, record_failed, small_message
 from messaging.send_request import SendRequest
 from messaging.settings import Settings
 from messaging.status import MessageState
 from messaging.store import intake_keys, messages, projects, quarantine, starts
+from messaging.store.accept_small import Small
 from messaging.store.batches import Hint
 from messaging.vault import Vault
 from messaging.wire import CHANNEL_OF_TASK, Queue, TaskName, project_of_queue
@@ -32,6 +33,8 @@ _LISTS = ("users", "targets", "topics", "addresses", "cc", "bcc")
 _TIMES = ("scheduled_at", "expires_at")
 _RAW = {"emails": Channel.EMAIL, "phones": Channel.SMS}
 """Other names of `addresses`, by the channel they belong to."""
+_FOUND_THERE = 0
+"""In place of a project's number that the database finds by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,21 +158,33 @@ def _take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) ->
 
 
 def _accept(connection: Connection, vault: Vault, settings: Settings, task: IntakeTask, public_id: str) -> Taken:
+    project, small = _project(task, settings), _small(settings, task, public_id)
     known = intake_keys.enter(
         connection,
-        _project(task, settings),
+        project,
         _key(task),
         _body_hash(task),
         public_id,
         at_least_until=task.signed_until,
+        small=small,
     )
     if known.before is not None:
         return Taken(known.before)
-    accepted: Accepted = accept(connection, vault, settings, known.project_id, replace(request_of(task), id=public_id))
+    accepted = None if small is None else accepted_at_once(small, known.accepted)
+    if accepted is None:
+        accepted = accept(connection, vault, settings, known.project_id, replace(request_of(task), id=public_id))
     if known.is_revoked and not accepted.state.is_finished:
         messages.cancel(connection, known.project_id, public_id)
         return Taken(public_id)
     return Taken(public_id, accepted.hints)
+
+
+def _small(settings: Settings, task: IntakeTask, public_id: str) -> Small | None:
+    """The task's message, where it may be accepted as the task is entered; what speaks against it is said later."""
+    try:
+        return small_message(settings, _FOUND_THERE, replace(request_of(task), id=public_id))
+    except MessagingError:
+        return None
 
 
 def request_of(task: IntakeTask) -> SendRequest:

@@ -6,6 +6,7 @@ warning is logged: the provider's 429 still pauses each delivery.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _log = structlog.get_logger(__name__)
 HIGH_LANE_SHARE = 0.1
 """Part of each account's bucket that bulk never takes."""
 _WARN_EVERY_S = 60.0
+_TELL_AFTER_S = 0.02
+"""Answers that call nobody dead are told to the tally so much later, together."""
+
+_SENDS = "sends"
 
 _HELD_UP_BY: Mapping[str, str] = {
     "pause": "the provider, which asked for a pause",
@@ -117,6 +122,9 @@ class RedisPacer:
         self._prefix = prefix
         self._clock_s = clock_s
         self._warned_s: float | None = None
+        self._untold: dict[int, int] = {}
+        """Sends by account that the tally does not know of yet."""
+        self._telling: asyncio.Task[None] | None = None
 
     async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:
         """Up to `wanted` tokens: what the emptiest bucket has. Bulk leaves a share of each to the high lane."""
@@ -185,7 +193,26 @@ class RedisPacer:
         )
 
     async def tally(self, provider_id: int, *, sent: int, dead: int, of: str = "sends") -> tuple[int, int]:
-        """Sends and dead verdicts of the account in this minute and the last, over all workers."""
+        """Sends and dead verdicts of the account in this minute and the last, over all workers.
+
+        Where nobody is dead nothing is to be judged: the sums are those of this call, and Redis is told a moment later.
+        """
+        if of == _SENDS:
+            sent += self._untold.pop(provider_id, 0)
+            if not dead:
+                self._untold[provider_id] = sent
+                if self._telling is None or self._telling.done():
+                    self._telling = asyncio.create_task(self._tell())
+                return sent, 0
+        return await self._add(provider_id, sent, dead, of)
+
+    async def _tell(self) -> None:
+        await asyncio.sleep(_TELL_AFTER_S)
+        untold, self._untold = self._untold, {}
+        for provider_id, sent in untold.items():
+            await self._add(provider_id, sent, 0, _SENDS)
+
+    async def _add(self, provider_id: int, sent: int, dead: int, of: str) -> tuple[int, int]:
         try:
             sums = await self._tally(keys=[self._key(provider_id, f"tally:{of}")], args=[sent, dead])
         except RedisError:
@@ -193,7 +220,9 @@ class RedisPacer:
         return int(sums[0]), int(sums[1])
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, having told what is left to tell."""
+        if self._telling is not None:
+            await self._telling
         await self._redis.aclose()
 
     def _key(self, provider_id: int, what: str) -> str:

@@ -12,6 +12,7 @@ connection was collected: here that is the connection error its caller recovers 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty
@@ -19,6 +20,7 @@ from time import monotonic
 from typing import Any
 
 import kombu.transport.redis as theirs
+from kombu.asynchronous import get_event_loop
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -35,37 +37,59 @@ _ASK_AGAIN_S = 1.0
 _WAIT = "WAIT"
 """A connection that waits, as the poller calls it; kombu has BRPOP and LISTEN."""
 
+_ENDED_AT_ONCE = 1000
+"""Acknowledged in one step at most: a script takes some thousand arguments."""
+_AT_ONCE = 4
+"""Messages taken in one step at most, and no more than may be handed out: others read the queue too."""
+
 _TAKE = """
 local held, index, unreadable = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
-local now = redis.call('TIME')[1]
-for i = 1, #KEYS - 3 do
-    local item = redis.call('RPOP', KEYS[i])
-    if item then
-        local fine, message = pcall(cjson.decode, item)
-        local tag
-        if not fine then -- half a surrogate pair, say, which Python reads
-            tag = string.match(item, '"delivery_tag"%s*:%s*"([^"]+)"')
-        elseif type(message) == 'table' and type(message.properties) == 'table' then
-            tag = message.properties.delivery_tag
-        end
-        if type(tag) ~= 'string' then
-            redis.call('LPUSH', unreadable, item)
-            redis.call('LTRIM', unreadable, 0, tonumber(ARGV[1]) - 1)
-            return {i, false, ''}
-        end
-        local queue = ARGV[1 + i]
-        if queue ~= '' then
-            redis.call('ZADD', index, now, tag)
-            redis.call('HSET', held, tag, '[' .. item .. ',"",' .. cjson.encode(queue) .. ']')
-        end
-        return {i, item, tag}
-    end
+local now, most, found = redis.call('TIME')[1], tonumber(ARGV[2]), {}
+if #ARGV > #KEYS then -- three and the queues, then what was acknowledged
+    redis.call('HDEL', held, unpack(ARGV, #KEYS + 1))
+    redis.call('ZREM', index, unpack(ARGV, #KEYS + 1))
 end
-return false
+local function take(i, item)
+    local fine, message = pcall(cjson.decode, item)
+    local tag
+    if not fine then -- half a surrogate pair, say, which Python reads
+        tag = string.match(item, '"delivery_tag"%s*:%s*"([^"]+)"')
+    elseif type(message) == 'table' and type(message.properties) == 'table' then
+        tag = message.properties.delivery_tag
+    end
+    if type(tag) ~= 'string' then
+        redis.call('LPUSH', unreadable, item)
+        redis.call('LTRIM', unreadable, 0, tonumber(ARGV[1]) - 1)
+        return {i, false, ''}
+    end
+    local queue = ARGV[3 + i]
+    if queue ~= '' then
+        redis.call('ZADD', index, now, tag)
+        redis.call('HSET', held, tag, '[' .. item .. ',"",' .. cjson.encode(queue) .. ']')
+    end
+    return {i, item, tag}
+end
+local queues = tonumber(ARGV[3])
+for first = 1, #KEYS - 3, queues do -- by priority; of one priority, each queue in its turn
+    repeat
+        local before = #found
+        for i = first, first + queues - 1 do
+            local item = #found < most and redis.call('RPOP', KEYS[i])
+            if item then found[#found + 1] = take(i, item) end
+        end
+    until #found == before
+end
+local more = 0
+if #found == most then more = redis.call('EXISTS', unpack(KEYS, 1, #KEYS - 3)) end
+return {more, found}
 """
-"""Keys: queues, then the three of what is held. Arguments: how much that is unreadable to keep, and for each queue the
-name it goes back to, empty where nobody will acknowledge. Memory that is full refuses a script's first write only
-(https://valkey.io/topics/eval-intro), which takes: what was taken is always held."""
+"""Keys: queues, then the three of what is held. Arguments: how much that is unreadable to keep, how many to take, how
+many queues there are, for each key the queue it goes back to, empty where nobody will acknowledge, and the tags that
+were acknowledged since. It answers whether more waits, and what it took. Memory that is full refuses a script's first
+write only (https://valkey.io/topics/eval-intro), which takes: what was taken is always held."""
+
+_END = "redis.call('HDEL', KEYS[1], unpack(ARGV)) redis.call('ZREM', KEYS[2], unpack(ARGV))"
+"""Keys: the two of what is held. Arguments: tags that are acknowledged."""
 
 
 class QoS(theirs.QoS):
@@ -95,6 +119,33 @@ class QoS(theirs.QoS):
                 ):
                     self.restore_by_tag(tag, client)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self._ending: deque[str] = deque()
+        """Acknowledged by the worker, and not yet in Redis."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message: in an event loop, together with others of the same turn, before it waits again."""
+        self._ending.append(delivery_tag)
+        super(theirs.QoS, self).ack(delivery_tag)
+        if get_event_loop() is None:
+            self.end()
+
+    def end(self) -> None:
+        """Tell Redis of what was acknowledged; what it can't be told comes again, as with a worker that died."""
+        tags = self.acknowledged()
+        if not tags:
+            return
+        try:
+            with self.channel.conn_or_acquire() as client:
+                client.eval(_END, 2, *map(self.channel.prefixed, (self.unacked_key, self.unacked_index_key)), *tags)
+        except self.channel.connection_errors as error:
+            _log.error("Could not acknowledge %d messages: %s", len(tags), type(error).__name__)
+
+    def acknowledged(self) -> list[str]:
+        """What Redis was not told of yet; whoever takes it tells."""
+        return [self._ending.popleft() for _ in range(min(len(self._ending), _ENDED_AT_ONCE))]
+
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu has no types here
         """Remember a message; what the script took is on record in Redis already."""
         if delivery_tag in self.channel.held:
@@ -117,6 +168,8 @@ class Channel(theirs.Channel):
     _in_poll: Any
     _q_for_pri: Any
     _queue_cycle: Any
+    _qos: Any
+    closed: bool
     pool: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -159,18 +212,23 @@ class Channel(theirs.Channel):
             return
         self._asked = keys
         connection = self.client.connection
+        qos: Any = self.qos
+        free: int | None = qos.can_consume_max_estimate()
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
         connection.send_command(
             "EVAL",
             _TAKE,
             len(keys) + 3,
-            *(self._prefixed(key) for _, key in keys),
-            self._prefixed(self.unacked_key),
-            self._prefixed(self.unacked_index_key),
-            self._prefixed(UNREADABLE),
+            *(self.prefixed(key) for _, key in keys),
+            self.prefixed(self.unacked_key),
+            self.prefixed(self.unacked_index_key),
+            self.prefixed(UNREADABLE),
             _UNREADABLE_KEPT,
+            _AT_ONCE if free is None else max(1, min(free, _AT_ONCE)),
+            len(queues),
             *(queue if self._acknowledges(queue) else "" for queue, _ in keys),
+            *qos.acknowledged(),
         )
 
     def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401
@@ -186,15 +244,11 @@ class Channel(theirs.Channel):
                 # read-only after a fail-over, no right to run scripts: try again over a new connection
                 client.connection.disconnect()
                 raise RedisConnectionError(f"The broker hands nothing out: {error}") from error
-            if not answer:
-                self._resting = True
+            more, found = answer
+            self._resting = not more
+            if not found:
                 raise Empty
-            place, item, tag = answer
-            queue, key = self._asked[place - 1]
-            if key != queue:
-                self._prioritised.add(key)
-            self._queue_cycle.rotate(queue)
-            self._hand_over(queue, item, tag)
+            self._hand_over_all(found)
             return True
         finally:
             self._in_poll = None
@@ -218,6 +272,12 @@ class Channel(theirs.Channel):
         if connection is None or connection.client is None:
             raise RedisConnectionError("The connection to the broker was closed.")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]  # not in kombu's types
+
+    def close(self) -> None:
+        """Close, having acknowledged what is to be."""
+        if self._qos is not None and not self.closed:
+            self._qos.end()
+        super().close()
 
     def _close_clients(self) -> None:
         super()._close_clients()  # type: ignore[misc]  # not in kombu's types
@@ -247,7 +307,7 @@ class Channel(theirs.Channel):
             poller._register(self, waiter, _WAIT)  # noqa: SLF001
         elif since is not None:
             return
-        name = self._prefixed(key)
+        name = self.prefixed(key)
         waiter.connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", longest_s)
         self._waiting_since[key] = now
 
@@ -271,6 +331,21 @@ class Channel(theirs.Channel):
         raise Empty
 
     # -- handing over ------------------------------------------------------------------------------
+
+    def _hand_over_all(self, found: Sequence[Any]) -> None:
+        """Hand over each of (place, message, tag); where that fails, the rest goes back to its queue."""
+        places = [self._asked[place - 1] for place, _, _ in found]
+        for at, ((queue, key), (_, item, tag)) in enumerate(zip(places, found, strict=True)):
+            if key != queue:
+                self._prioritised.add(key)
+            self._queue_cycle.rotate(queue)
+            try:
+                self._hand_over(queue, item, tag)
+            except BaseException:
+                for _, left, its in found[at + 1 :]:
+                    if left is not None:
+                        self._qos.restore_by_tag(its.decode() if isinstance(its, bytes) else its)
+                raise
 
     def _hand_over(self, queue: str, item: bytes | str | None, tag: bytes | str) -> None:
         if item is None:  # the script has put it aside
@@ -305,7 +380,8 @@ class Channel(theirs.Channel):
     def _acknowledges(self, queue: str) -> bool:
         return bool(self.ack_emulation) and queue not in self._unacknowledged
 
-    def _prefixed(self, key: str) -> str:
+    def prefixed(self, key: str) -> str:
+        """The key as it is in Redis."""
         return f"{self.global_keyprefix}{key}"
 
 
@@ -316,7 +392,15 @@ class SentinelChannel(Channel, theirs.SentinelChannel):
 class Poller(theirs.MultiChannelPoller):
     """kombu's, which also hears connections that wait."""
 
+    _channels: Any
     _fd_to_chan: Any
+
+    def on_poll_start(self) -> None:
+        """Before it waits: ask for more and tell what was acknowledged, in one go where both is to be done."""
+        super().on_poll_start()
+        for channel in self._channels:
+            if channel._qos is not None:  # noqa: SLF001  `qos` would make one
+                channel._qos.end()  # noqa: SLF001
 
     def on_readable(self, fileno: int) -> Any:  # noqa: ANN401
         """Read what came, and what a waiting connection says whatever the prefetch count: it brings no message."""
@@ -326,10 +410,32 @@ class Poller(theirs.MultiChannelPoller):
         return super().on_readable(fileno)
 
 
+class _Hub:
+    """Celery's event loop, which is asked to read from a connection only where it does not yet.
+
+    kombu asks for each at every turn of the loop, and that costs more than all else it does there.
+    """
+
+    def __init__(self, loop: Any) -> None:  # noqa: ANN401
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._loop, name)
+
+    def add_reader(self, fileno: int, callback: Any, *args: Any) -> None:  # noqa: ANN401
+        """As the loop's own."""
+        if self._loop.readers.get(fileno) != (callback, args):
+            self._loop.add_reader(fileno, callback, *args)
+
+
 class Transport(theirs.Transport):
     """`redis://`, `rediss://`, `redis+socket://`."""
 
     Channel = Channel
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401
+        """Have the loop read what comes."""
+        super().register_with_event_loop(connection, _Hub(loop))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
@@ -340,6 +446,10 @@ class SentinelTransport(theirs.SentinelTransport):
     """`sentinel://`."""
 
     Channel = SentinelChannel
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401
+        """Have the loop read what comes."""
+        super().register_with_event_loop(connection, _Hub(loop))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)

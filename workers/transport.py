@@ -5,7 +5,7 @@ Celery (5.7, worker/consumer and worker/strategy.py) holds a task with an `eta` 
 it logs, body and all. `workers.admission` decides about each message first, and Celery is handed what it makes of it.
 
 It also tells of each event of a task at once, in a message of its own, before the task is handed to its process. Here
-what is told within a tenth of a second goes out together, while nobody waits for it.
+what is told within half a second goes out together, while nobody waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 from workers.admission import Admission, Came
 
-_TELL_AFTER_S = 0.1
+_TELL_AFTER_S = 0.5
+_TOLD_AT_ONCE = 300
+"""Events in one message at most; Celery's own limit is 24."""
 
 
 class Consumer(CeleryConsumer):
@@ -26,12 +28,15 @@ class Consumer(CeleryConsumer):
     # Celery's own, which its types don't tell
     hub: Any
     timer: Any
+    event_dispatcher: Any = None
     _flush_events: Callable[[], None]
     _telling: Any = None
 
     def on_send_event_buffered(self) -> Any:  # noqa: ANN401  (as above)
         """Tell of what happened a moment later, together with what happens until then."""
         if self.hub and self._telling is None:
+            if self.event_dispatcher is not None:
+                self.event_dispatcher.buffer_limit = _TOLD_AT_ONCE
             self._telling = self.hub.call_later(_TELL_AFTER_S, self._tell)
         return self._telling
 

@@ -51,8 +51,8 @@ class SmallAccepted:
 
 def accept_small(connection: Connection, small: Small) -> SmallAccepted | None:
     """The accepted message; None, and nothing written, where it is not so simple: accept it the general way."""
-    row = connection.execute(_ACCEPT, {"messages": json.dumps([_said(small, 0)])}).one_or_none()
-    return None if row is None else _accepted(row)
+    row = connection.execute(_ACCEPT, {"messages": json.dumps([said(small, 0)])}).one_or_none()
+    return None if row is None else accepted(row)
 
 
 def accept_smalls(connection: Connection, smalls: Sequence[Small]) -> list[SmallAccepted | None]:
@@ -66,13 +66,14 @@ def accept_smalls(connection: Connection, smalls: Sequence[Small]) -> list[Small
     first: dict[tuple[int, str], int] = {}
     for place, small in enumerate(smalls):
         first.setdefault((small.project_id, small.new.public_id), place)
-    said = [_said(smalls[place], place) for _, place in sorted(first.items())]
-    rows = connection.execute(_ACCEPT_TOGETHER, {"messages": json.dumps(said)})
-    found = {row.place: _accepted(row) for row in rows}
+    each_said = [said(smalls[place], place) for _, place in sorted(first.items())]
+    rows = connection.execute(_ACCEPT_TOGETHER, {"messages": json.dumps(each_said)})
+    found = {row.place: accepted(row) for row in rows}
     return [found.get(place) for place in range(len(smalls))]
 
 
-def _said(small: Small, place: int) -> dict[str, Any]:
+def said(small: Small, place: int) -> dict[str, Any]:
+    """The message as the functions of the database take it."""
     new = small.new
     return {
         "place": place,
@@ -91,7 +92,8 @@ def _said(small: Small, place: int) -> dict[str, Any]:
     }
 
 
-def _accepted(row: Row[Any]) -> SmallAccepted:
+def accepted(row: Row[Any]) -> SmallAccepted:
+    """The message as they answer it."""
     return SmallAccepted(
         inserted=Inserted(row.o_id, row.o_created_at, row.o_expires_at, row.o_month, 0),
         totals={

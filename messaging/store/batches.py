@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from messaging.channel import Channel, Lane
 from messaging.errors import InvalidArgumentError
@@ -78,44 +78,43 @@ class Lease:
     lane: Lane
     expires_at: datetime
     """When its message does, which a retry by hand moves."""
+    account: str = ""
+    """Which version of the provider's row is the newest."""
 
 
-_LEASE = text(f"""
-UPDATE batches b SET state = {BatchState.LEASED:d}, claim = b.claim + 1, updated_at = now(), waiting_for = NULL,
-       lease_until = now() + make_interval(secs => :lease_s), hinted_at = NULL, hints = 0,
-       deaths = b.deaths + CASE WHEN b.state = {BatchState.LEASED:d} THEN 1 ELSE 0 END
-  FROM messages m
- WHERE b.month = :month AND b.id = :id AND m.id = b.message_id AND m.state = {MessageState.PROCESSING.code}
-   AND b.provider_id IS NOT NULL
-   AND (b.state = {BatchState.WAITING:d} AND b.due_at <= now()
-     OR b.state = {BatchState.LEASED:d} AND b.lease_until < now())
-RETURNING b.claim, b.message_id, b.provider_id, b.first_target, b.last_target, b.deaths, b.suspect_target, b.lane,
-          m.expires_at, set_config('synchronous_commit', 'off', true),
-          b.total - b.accepted - b.delivered - b.failed - b.unknown - b.expired - b.cancelled - b.suppressed AS open
-""")
+LEASE = text("SELECT * FROM lease_batch(:month, :id, :lease_s, CAST(:ready AS bigint[]), :few)")
 
 
 def lease(connection: Connection, ref: BatchRef, *, lease_s: float) -> Lease | None:
     """Own the batch for `lease_s` seconds, or None: not due, owned by a living worker, done, paused or cancelled.
 
-    This transaction's commit does not wait for the disk: the first claim's does, and it comes after in the log. A lease
-    that a crash of the server forgets was nobody's, since whoever had it finds its claim outdated.
+    `ledger_at_once.lease_and_claim` does the same, and may claim as well.
     """
-    row = connection.execute(_LEASE, {"month": ref.month, "id": ref.id, "lease_s": lease_s}).one_or_none()
-    if row is None:
+    return leased(ref, connection.execute(LEASE, key_to_lease(ref, lease_s=lease_s)).one())
+
+
+def key_to_lease(ref: BatchRef, *, lease_s: float, ready: Sequence[int] = (), few: int = 0) -> dict[str, Any]:
+    """The parameters of `LEASE`: rows are claimed too where up to `few` are open at one of the providers `ready`."""
+    return {"month": ref.month, "id": ref.id, "lease_s": lease_s, "ready": list(ready), "few": few}
+
+
+def leased(ref: BatchRef, row: Row[Any]) -> Lease | None:
+    """What `LEASE` answered."""
+    if row.o_claim is None:
         return None
     return Lease(
         ref=ref,
-        claim=row.claim,
-        message_id=row.message_id,
-        provider_id=row.provider_id,
-        first_target=row.first_target,
-        last_target=row.last_target,
-        open=row.open,
-        deaths=row.deaths,
-        suspect_target=row.suspect_target,
-        lane=Lane(row.lane),
-        expires_at=row.expires_at,
+        claim=row.o_claim,
+        message_id=row.o_message,
+        provider_id=row.o_provider,
+        first_target=row.o_first,
+        last_target=row.o_last,
+        open=row.o_open,
+        deaths=row.o_deaths,
+        suspect_target=row.o_suspect,
+        lane=Lane(row.o_lane),
+        expires_at=row.o_expires_at,
+        account=row.o_account or "",
     )
 
 

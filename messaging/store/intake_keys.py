@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
 from messaging.errors import IdempotencyConflictError, NotFoundError
+from messaging.store.accept_small import Small, SmallAccepted, accepted, said
 from messaging.store.retention import IDEMPOTENCY_DAYS
 
 
@@ -41,11 +43,16 @@ def _used_by(connection: Connection, project_id: int, key: str, body_sha256: byt
         text("SELECT body_sha256, message_public_id FROM intake_keys WHERE project_id = :project AND key = :key"),
         {"project": project_id, "key": key},
     ).one()
-    if bytes(used.body_sha256) != body_sha256:
+    return _same(key, used.body_sha256, body_sha256, used.message_public_id)
+
+
+def _same(key: str, used_sha256: bytes, body_sha256: bytes, message: str) -> str:
+    """`message`, where it was made of the same body."""
+    if bytes(used_sha256) != body_sha256:
         raise IdempotencyConflictError(
             f"The key '{key}' was used before with other content; nothing was sent. Use a new key for a new message."
         )
-    return str(used.message_public_id)
+    return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +63,12 @@ class Entered:
     before: str | None
     """The id of the message it became before."""
     is_revoked: bool
+    accepted: SmallAccepted | None = None
+    """Its message, where it was accepted in the same step."""
 
 
 _ENTER = text("""
-SELECT id, pg_advisory_xact_lock(hashtextextended(:key, 1)) FROM projects WHERE public_id = :project
-""")
-# a statement of its own, after the lock was waited for: it sees what whoever held it has written
-_RESERVE = text("""
-INSERT INTO intake_keys (project_id, key, body_sha256, message_public_id, keep_until)
-VALUES (:project, :key, :hash, :message, greatest(now() + make_interval(days => :days), :until))
-ON CONFLICT (project_id, key) DO NOTHING
-RETURNING EXISTS (SELECT 1 FROM revocations WHERE revocations.key = :key) AS is_revoked
+SELECT * FROM enter_task(:project, :key, :hash, :message, :days, :until, CAST(:small AS jsonb))
 """)
 
 
@@ -78,22 +80,23 @@ def enter(
     message_id: str,
     *,
     at_least_until: datetime | None = None,
+    small: Small | None = None,
 ) -> Entered:
-    """What `projects.find`, `lock` and `reserve` say one after the other, and whether it was revoked: two round trips.
+    """What `projects.find`, `lock` and `reserve` say one after the other, and whether it was revoked: one round trip.
 
+    A new task's message is accepted with it where it is `small`, whose project is the one found, and that simple.
     Raises `NotFoundError` and `IdempotencyConflictError`, as they do.
     """
-    found = connection.execute(_ENTER, {"project": project, "key": key}).one_or_none()
-    if found is None:
+    row = connection.execute(
+        _ENTER,
+        {"project": project, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS}
+        | {"until": at_least_until, "small": None if small is None else json.dumps(said(small, 0))},
+    ).one()
+    if row.o_project is None:
         raise NotFoundError("project", project)
-    new = connection.execute(
-        _RESERVE,
-        {"project": found.id, "key": key, "hash": body_sha256, "message": message_id, "days": IDEMPOTENCY_DAYS}
-        | {"until": at_least_until},
-    ).one_or_none()
-    if new is not None:
-        return Entered(found.id, None, new.is_revoked)
-    return Entered(found.id, _used_by(connection, found.id, key, body_sha256), is_revoked=False)
+    if row.o_new:
+        return Entered(row.o_project, None, row.o_revoked, None if row.o_id is None else accepted(row))
+    return Entered(row.o_project, _same(key, row.o_hash, body_sha256, row.o_before), is_revoked=False)
 
 
 def revoke(connection: Connection, key: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from messaging.channel import Role
 from messaging.status import DeliveryStatus, MessageState
@@ -133,8 +133,11 @@ def claim(
     row = connection.execute(_CLAIM, parameters).one()
     if row.o_state is None:
         raise LeaseLostError
-    if not row.o_may:
-        return None
+    return window_of(connection, owned, row, after=after, window=window) if row.o_may else None
+
+
+def window_of(connection: Connection, owned: Lease, row: Row[Any], *, after: int, window: int) -> Window:
+    """What `claim_window` found; those it declined are settled."""
     columns = (row.o_targets, row.o_addresses, row.o_names, row.o_attempts, row.o_doubts, row.o_roles)
     claimed = [
         Claimed(target, address, name, attempt, doubts, _ROLES[role])

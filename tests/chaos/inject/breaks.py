@@ -44,16 +44,6 @@ def _no_doubt(module: ModuleType) -> None:
     module._IN_DOUBT = module.text(str(module._IN_DOUBT).replace("doubts = d.doubts + 1, ", ""))  # type: ignore[attr-defined]
 
 
-def _no_lease(module: ModuleType) -> None:
-    """A batch is anybody's, however many work on it."""
-    lease = (
-        str(module._LEASE)
-        .replace("b.state = 0 AND b.due_at <= now()", "b.state < 2")
-        .replace("AND b.lease_until < now()", "")
-    )
-    module._LEASE = module.text(lease)  # type: ignore[attr-defined]
-
-
 def _function(name: str, without: str, instead: str) -> Callable[[ModuleType], None]:
     """A patch of the migrations: in the body of a function of the database, `without` becomes `instead`."""
 
@@ -119,9 +109,16 @@ BREAKS: dict[str, Sequence[tuple[str, Callable[[ModuleType], None]]]] = {
     "no-sweep": [("workers.sweep", _no_sweep)],
     "takes-for-sent": [("messaging.store.ledger", _takes_for_sent)],
     "no-doubt": [("messaging.store.ledger", _no_doubt)],
-    # and whoever wakes late may write
+    # a batch is anybody's, however many work on it, and whoever wakes late may write
     "no-lease": [
-        ("messaging.store.batches", _no_lease),
+        (
+            "messaging.store.migrate",
+            _function(
+                "lease_batch",
+                "(b.state = 0 AND b.due_at <= now() OR b.state = 1 AND b.lease_until < now())",
+                "b.state < 2",
+            ),
+        ),
         (
             "messaging.store.migrate",
             _function("hold_batch", "b.claim = p_claim AND b.state = 1 AND b.lease_until > now()", "p_claim > 0"),

@@ -41,6 +41,7 @@ def patches() -> Iterator[tuple[str, Callable[[ModuleType], None]]]:
     """Module names, and what is done to them."""
     yield "workers.intake", _intake
     yield "workers.fanout", _fanout
+    yield "workers.deliver", _deliver
     yield "workers.book", _book
     yield "workers.pipeline", _pipeline
 
@@ -73,6 +74,17 @@ class _Dying:
 
     def room(self, queue: Any) -> Any:
         return self._publisher.room(queue)
+
+
+def _deliver(module: ModuleType) -> None:
+    opening = module.Deliverer._open  # a batch of few rows is claimed as it is leased
+
+    @functools.wraps(opening)
+    def wrapped(*args: Any) -> Any:
+        reach("before_claim")
+        return opening(*args)
+
+    module.Deliverer._open = wrapped
 
 
 def _book(module: ModuleType) -> None:
