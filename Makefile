@@ -82,10 +82,10 @@ test: install-sdks ## ruff, mypy, import contracts, bandit, and every test that 
 	@$(BANDIT) messaging workers -x messaging/store,messaging/local $(QUIETLY)
 	@$(BANDIT) messaging/store --skip B608 $(QUIETLY)
 	@$(BANDIT) messaging/local --skip B404,B603 $(QUIETLY)
-	@echo "test: pytest, what shares no processes, three files at a time"
-	@$(PY) -m pytest -q -n 3 --dist loadfile $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
-	@echo "test: pytest, whole stacks, three files at a time"
-	@$(PY) -m pytest -q -n 3 --dist loadfile $(addprefix tests/,$(WHOLE_STACKS))
+	@echo "test: pytest, what shares no processes, four files at a time"
+	@$(PY) -m pytest -q -n 4 --dist loadfile $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
+	@echo "test: pytest, whole stacks, four files at a time"
+	@$(PY) -m pytest -q -n 4 --dist loadfile $(addprefix tests/,$(WHOLE_STACKS))
 
 chaos: install ## the fault table: everything that can go wrong on one machine, judged recipient by recipient (RECIPIENTS, SEED)
 	@$(PY) -m tests.chaos --recipients $(RECIPIENTS) --seed $(SEED)

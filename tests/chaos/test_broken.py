@@ -42,7 +42,7 @@ BROKEN = (
 
 @pytest.mark.parametrize(
     "broken",
-    [pytest.param(each, marks=[] if each.build == "no-sweep" else [pytest.mark.slow]) for each in BROKEN],
+    [pytest.param(each, marks=[] if each.build == "new-id-each-time" else [pytest.mark.slow]) for each in BROKEN],
     ids=lambda broken: f"{broken.promise}-{broken.build}",
 )
 def test_a_broken_build_is_found_out(broken: Broken) -> None:
