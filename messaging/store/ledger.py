@@ -208,14 +208,7 @@ def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *,
     if refused:
         raise ValueError(f"No delivery moves from sending to {', '.join(sorted(refused))}.")
     accepted = [v for v in verdicts if v.status is _S.ACCEPTED]  # nearly all of them, and all alike
-    named = {v.target_id: v.provider_message_id for v in accepted if v.provider_message_id is not None}
-    parameters = {
-        "lease_s": lease_s,
-        "message": owned.message_id,
-        "targets": [v.target_id for v in accepted],
-        "provider_ids": json.dumps(named) if named else None,
-    }
-    row = connection.execute(_RECORD_ACCEPTED, batches.key_of(owned) | parameters).one()
+    row = connection.execute(_RECORD_ACCEPTED, said_of_accepted(owned, accepted, lease_s=lease_s)).one()
     if row.o_state is None:
         raise LeaseLostError
     matched = int(row.o_matched)
@@ -227,6 +220,17 @@ def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *,
         batches.count(connection, owned.ref, _counters(moved) | {"doubtful": doubtful})
         matched += moved.total()
     return matched
+
+
+def said_of_accepted(owned: Lease, accepted: Sequence[Verdict], *, lease_s: float) -> dict[str, Any]:
+    """What `record_accepted` and `finish_batch` want to know of rows that were accepted."""
+    named = {v.target_id: v.provider_message_id for v in accepted if v.provider_message_id is not None}
+    return batches.key_of(owned) | {
+        "lease_s": lease_s,
+        "message": owned.message_id,
+        "targets": [v.target_id for v in accepted],
+        "provider_ids": json.dumps(named) if named else None,
+    }
 
 
 def _write(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, text
@@ -48,14 +47,7 @@ def finish(connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *,
 
     All verdicts are `accepted`. Raises `LeaseLostError`.
     """
-    named = {v.target_id: v.provider_message_id for v in verdicts if v.provider_message_id is not None}
-    parameters = {
-        "lease_s": lease_s,
-        "message": owned.message_id,
-        "targets": [v.target_id for v in verdicts],
-        "provider_ids": json.dumps(named) if named else None,
-    }
-    row = connection.execute(_FINISH, batches.key_of(owned) | parameters).one()
+    row = connection.execute(_FINISH, ledger.said_of_accepted(owned, verdicts, lease_s=lease_s)).one()
     if row.o_state is None:
         raise LeaseLostError
     return bool(row.o_done)
