@@ -1,35 +1,20 @@
-"""What one POST over HTTP/2 costs our client, and httpx in the same run as the ratio.
-
-    python -m benchmarks.http2_client [--requests 20000] [--in-flight 500] [--connections 1]
-
-Sends APNs-shaped and FCM-shaped requests, each with its own token, to HAProxy (`benchmarks/native.py`), and prints
-requests a second and microseconds of this process's processor time per request. It keeps no result: `benchmarks.peers`
-does, of more clients. The other benchmarks take the certificate and the requests from here.
-"""
+"""Requests as APNs and FCM get them, and how fast a bare client sends them: the yardstick of other benchmarks."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import datetime as dt
 import ipaddress
-import ssl
-import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-from benchmarks.native import native_server
-from workers.providers.http2 import Http2Client
 
 Post = Callable[[str, list[tuple[str, str]], bytes], Awaitable[int]]
 BEARER = "bearer " + "e" * 230
@@ -104,55 +89,3 @@ async def run(
     cpu = time.process_time() - cpu
     wall = time.perf_counter() - wall
     return Result(requests / wall, cpu / requests * 1e6)
-
-
-async def measure(origin: str, ca_file: Path, requests: int, in_flight: int, connections: int) -> None:
-    """Print the table."""
-    context = ssl.create_default_context(cafile=str(ca_file))
-    client = Http2Client(origin, ssl_context=context, connections=connections)
-
-    async def ours(path: str, headers: list[tuple[str, str]], body: bytes) -> int:
-        return (await client.request("POST", path, headers, body)).status
-
-    foreign_context = ssl.create_default_context(cafile=str(ca_file))
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=None)
-    other = httpx.AsyncClient(http2=True, verify=foreign_context, base_url=origin, limits=limits, timeout=60)
-    async with other:
-
-        async def theirs(path: str, headers: list[tuple[str, str]], body: bytes) -> int:
-            return (await other.post(path, headers=headers, content=body)).status_code
-
-        print(f"{'client':<8}{'as':<6}{'requests/s':>12}{'us CPU each':>14}")
-        for shape, make in (("apns", apns), ("fcm", fcm)):
-            await run(ours, make, min(2000, requests), in_flight)  # warm
-            mine = await run(ours, make, requests, in_flight)
-            print(f"{'ours':<8}{shape:<6}{mine.requests_per_s:>12,.0f}{mine.cpu_us:>14.1f}", flush=True)
-            few = max(500, requests // 10)
-            other_result = await run(theirs, make, few, min(in_flight, 100))
-            print(
-                f"{'httpx':<8}{shape:<6}{other_result.requests_per_s:>12,.0f}{other_result.cpu_us:>14.1f}"
-                f"   = {other_result.cpu_us / mine.cpu_us:.1f} times ours",
-                flush=True,
-            )
-    await client.aclose()
-
-
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--in-flight", type=int, default=500)
-    parser.add_argument("--connections", type=int, default=1)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        key_file, cert_file = certificate(Path(name))
-        with native_server(key_file, cert_file) as server:
-            asyncio.run(
-                measure(server.origin, cert_file, arguments.requests, arguments.in_flight, arguments.connections)
-            )
-            print("requests the server saw:", server.requests())
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

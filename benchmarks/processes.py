@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -15,6 +16,11 @@ def cpu_s(pid: int) -> float:
             fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
             ticks += sum(map(int, fields[11:15]))  # user, system, and both of the children it has waited for
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ours_us(cpu_us: Mapping[str, float]) -> float:
+    """The sum over all processes but the provider's, which is called `server`."""
+    return sum(us for name, us in cpu_us.items() if name != "server")
 
 
 def rss_mb(pid: int) -> float:

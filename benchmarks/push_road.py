@@ -22,7 +22,7 @@ from sqlalchemy import Engine, text
 
 from benchmarks import http2_client
 from benchmarks.native import NativeServer
-from benchmarks.processes import children, cpu_s, rss_mb
+from benchmarks.processes import children, cpu_s, ours_us, rss_mb
 from benchmarks.stack import SECRET, Servers
 from messaging.local.children import Command, ask, finish, spawn
 from messaging.local.environment import flower_environment
@@ -70,7 +70,7 @@ class Campaign:
     @property
     def ours_us(self) -> float:
         """Processor time per delivery of every process but the provider's."""
-        return sum(us for name, us in self.cpu_us.items() if name != "server")
+        return ours_us(self.cpu_us)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from benchmarks import push_audience
 from benchmarks.figures import Figure, publish
 from benchmarks.http2_client import certificate
 from benchmarks.native import NativeServer, native_server
-from benchmarks.processes import children, cpu_s
+from benchmarks.processes import children, cpu_s, ours_us
 from benchmarks.push_road import in_words, settings
 from benchmarks.stack import SECRET, Servers, servers
 from messaging.local.children import Command, ask, finish, spawn
@@ -64,7 +64,7 @@ class Cost:
     @property
     def total_us(self) -> float:
         """Of all processes but the provider's."""
-        return sum(us for name, us in self.cpu_us.items() if name != "server")
+        return ours_us(self.cpu_us)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,16 @@ from messaging.outcome import Action, Outcome
 from messaging.status import DeliveryStatus
 from messaging.store.batches import LeaseLostError
 from messaging.store.dead_targets import Dead, guard_trips
-from messaging.store.ledger import Claimed, Verdict, Window
+from messaging.store.ledger import UNSENT, Claimed, Verdict, Window
 from workers.health import Health
 from workers.pace import SLOWED_S, Pace
 from workers.pacing import Pacer
-from workers.providers.base import Adapter, OneByOne, Recipient
+from workers.providers.base import Adapter, Recipient, StartingAdapter
 from workers.retry import RetryPolicy, decide
 from workers.seats import Seats
 
 _log = structlog.get_logger(__name__)
 
-_UNSENT = "not_sent_yet"
 _BREAK_S = 10.0
 _SHORT_WAIT_S = 0.1
 _WAIT_AT_MOST_S = 2.0
@@ -134,7 +133,7 @@ class Pipeline:
         self._pacer = pacer
         self._health = health or Health()
         self._seats = seats
-        self._start = adapter.start if seats is None and isinstance(adapter, OneByOne) else None
+        self._start = adapter.start if seats is None and isinstance(adapter, StartingAdapter) else None
         self._answers: list[tuple[Claimed, Outcome]] = []
         self._in_hand = 0
         self._changed = asyncio.Event()
@@ -238,7 +237,7 @@ class Pipeline:
     def _leave_unsent(self, chunk: Sequence[Claimed]) -> None:
         """Claimed but not sent: back to waiting, at no cost."""
         self._unsent += len(chunk)
-        self._answer(chunk, [Outcome(Action.RECONNECT_RETRY, _UNSENT)] * len(chunk))
+        self._answer(chunk, [Outcome(Action.RECONNECT_RETRY, UNSENT)] * len(chunk))
 
     def _answer(self, chunk: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         self._answers.extend(zip(chunk, outcomes, strict=True))
@@ -416,13 +415,13 @@ class Pipeline:
         return Answered(verdicts, [Dead(d.target_id, o.dead_since) for d, o in dead], refused, withdraw)
 
     def _verdict(self, delivery: Claimed, outcome: Outcome) -> Verdict:
-        if outcome.code == _UNSENT and self._stopped is not None:
+        if outcome.code == UNSENT and self._stopped is not None:
             return Verdict(
                 delivery.target_id,
                 DeliveryStatus.RETRYING,
                 wait_s=self.ending.wait_s,
                 refund=1,
-                error_code=_UNSENT,
+                error_code=UNSENT,
                 error=f"Waits for {self.ending.waiting_for}.",
             )
         if self._plan.trial and outcome.outage and outcome.action is Action.RETRY:

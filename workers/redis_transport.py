@@ -25,6 +25,8 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from workers import redis_scripts as scripts
+
 _log = logging.getLogger(__name__)
 
 UNREADABLE = "messaging.unreadable"
@@ -41,55 +43,6 @@ _ENDED_AT_ONCE = 1000
 """Acknowledged in one step at most: a script takes some thousand arguments."""
 _AT_ONCE = 4
 """Messages taken in one step at most, and no more than may be handed out: others read the queue too."""
-
-_TAKE = """
-local held, index, unreadable = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
-local now, most, found = redis.call('TIME')[1], tonumber(ARGV[2]), {}
-if #ARGV > #KEYS then -- three and the queues, then what was acknowledged
-    redis.call('HDEL', held, unpack(ARGV, #KEYS + 1))
-    redis.call('ZREM', index, unpack(ARGV, #KEYS + 1))
-end
-local function take(i, item)
-    local fine, message = pcall(cjson.decode, item)
-    local tag
-    if not fine then -- half a surrogate pair, say, which Python reads
-        tag = string.match(item, '"delivery_tag"%s*:%s*"([^"]+)"')
-    elseif type(message) == 'table' and type(message.properties) == 'table' then
-        tag = message.properties.delivery_tag
-    end
-    if type(tag) ~= 'string' then
-        redis.call('LPUSH', unreadable, item)
-        redis.call('LTRIM', unreadable, 0, tonumber(ARGV[1]) - 1)
-        return {i, false, ''}
-    end
-    local queue = ARGV[3 + i]
-    if queue ~= '' then
-        redis.call('ZADD', index, now, tag)
-        redis.call('HSET', held, tag, '[' .. item .. ',"",' .. cjson.encode(queue) .. ']')
-    end
-    return {i, item, tag}
-end
-local queues = tonumber(ARGV[3])
-for first = 1, #KEYS - 3, queues do -- by priority; of one priority, each queue in its turn
-    repeat
-        local before = #found
-        for i = first, first + queues - 1 do
-            local item = #found < most and redis.call('RPOP', KEYS[i])
-            if item then found[#found + 1] = take(i, item) end
-        end
-    until #found == before
-end
-local more = 0
-if #found == most then more = redis.call('EXISTS', unpack(KEYS, 1, #KEYS - 3)) end
-return {more, found}
-"""
-"""Keys: queues, then the three of what is held. Arguments: how much that is unreadable to keep, how many to take, how
-many queues there are, for each key the queue it goes back to, empty where nobody will acknowledge, and the tags that
-were acknowledged since. It answers whether more waits, and what it took. Memory that is full refuses a script's first
-write only (https://valkey.io/topics/eval-intro), which takes: what was taken is always held."""
-
-_END = "redis.call('HDEL', KEYS[1], unpack(ARGV)) redis.call('ZREM', KEYS[2], unpack(ARGV))"
-"""Keys: the two of what is held. Arguments: tags that are acknowledged."""
 
 
 class QoS(theirs.QoS):
@@ -138,7 +91,9 @@ class QoS(theirs.QoS):
             return
         try:
             with self.channel.conn_or_acquire() as client:
-                client.eval(_END, 2, *map(self.channel.prefixed, (self.unacked_key, self.unacked_index_key)), *tags)
+                client.eval(
+                    scripts.END, 2, *map(self.channel.prefixed, (self.unacked_key, self.unacked_index_key)), *tags
+                )
         except self.channel.connection_errors as error:
             _log.error("Could not acknowledge %d messages: %s", len(tags), type(error).__name__)
 
@@ -218,7 +173,7 @@ class Channel(theirs.Channel):
         self._brpop_sent_at = monotonic()
         connection.send_command(
             "EVAL",
-            _TAKE,
+            scripts.TAKE,
             len(keys) + 3,
             *(self.prefixed(key) for _, key in keys),
             self.prefixed(self.unacked_key),

@@ -1,6 +1,7 @@
 """The ledger: every statement that writes a delivery's status, and no other module has one.
 
-(`store/expand.py` inserts rows; from then on they change here.) Rows change in batch order under the
+(`store/expand.py` inserts rows; from then on they change here, and in the functions of `migrations/windows.sql` and
+`migrations/at_once.sql`, which only `store/ledger*.py` call.) Rows change in batch order under the
 batch's lock (`batches.hold`), so a worker whose lease ran out can't write.
 """
 
@@ -18,6 +19,9 @@ from messaging.channel import Role
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store import batches, finishing
 from messaging.store.batches import BatchRef, Lease, LeaseLostError
+
+UNSENT = "not_sent_yet"
+"""The code of a row that was claimed, and certainly not sent."""
 
 _S = DeliveryStatus
 _ROLES = (Role.TO, Role.CC, Role.BCC)

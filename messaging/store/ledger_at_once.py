@@ -17,8 +17,6 @@ from messaging.store.ledger import Verdict, Window
 FEW = 8
 """Rows a batch may have open to be claimed as it is leased: no more than any kind of provider may have in flight."""
 
-UNSENT = "not_sent_yet"
-
 _FINISH = text("""
 SELECT * FROM finish_batch(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS jsonb))
 """)
@@ -63,7 +61,7 @@ def put_back(
             DeliveryStatus.RETRYING,
             wait_s=wait_s,
             refund=1,
-            error_code=UNSENT,
+            error_code=ledger.UNSENT,
             error=reason,
         )
         for claimed in window.claimed

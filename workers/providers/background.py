@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 
 from messaging.outcome import Action, Outcome
-from workers.providers.base import OneByOne, Recipient
+from workers.providers.base import Recipient, StartingAdapter
 
 _log = structlog.get_logger(__name__)
 
 
-async def each_of(adapter: OneByOne, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+async def each_of(adapter: StartingAdapter, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
     """The outcomes of a request to each of `recipients`, begun at once, in order."""
     loop = asyncio.get_running_loop()
     futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in recipients]

@@ -138,7 +138,7 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
-class OneByOne(Protocol):
+class StartingAdapter(Protocol):
     """What an adapter may have besides, whose requests carry one recipient each: to begin one without a task for it."""
 
     def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:

@@ -86,7 +86,7 @@ class FcmAdapter:
         await self._client.aclose()
 
     def start(self, prepared: object, recipient: Recipient, done: Callable[[Outcome], None]) -> None:
-        """See `OneByOne.start`: what is accepted at once, as nearly everything is, needs no task."""
+        """See `StartingAdapter.start`: what is accepted at once, as nearly everything is, needs no task."""
         if not isinstance(prepared, PreparedFcm):
             msg = f"`prepared` is a {type(prepared).__name__}; pass what this adapter's prepare() returned"
             raise TypeError(msg)

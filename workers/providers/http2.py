@@ -28,8 +28,6 @@ __all__ = ["Fields", "Http2Client", "NotSentCause", "NotSentError", "Response", 
 
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MOST_S = 10.0
-_SOUND_KEPT = 512
-"""Headers remembered as checked: those that are the same in each request are."""
 
 
 class Http2Client:
@@ -82,7 +80,6 @@ class Http2Client:
         self._next_attempt_at = 0.0
         self._closing = False
         self._deadlines = Deadlines(self._expire)
-        self._sound: set[tuple[str, str]] = set()
         self._idle: asyncio.Event = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -146,9 +143,8 @@ class Http2Client:
         if not (path.isascii() and path.isprintable()):
             msg = "The path holds a character that must be percent-encoded; quote it first."
             raise ValueError(msg)
-        for field in headers:
-            if field not in self._sound:
-                self._check(field)
+        for name, value in headers:
+            check_field(name, value)
         pseudo = self._pseudo.get(method) or self._pseudo.setdefault(
             method, Fields((":method", method), *self._pseudo["POST"].pairs[1:])
         )
@@ -172,13 +168,6 @@ class Http2Client:
     def _live_here(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
         return self._loop
-
-    def _check(self, field: tuple[str, str]) -> None:
-        """Remember a header as fit to send; raises `ValueError` where it is not."""
-        check_field(*field)
-        if len(self._sound) >= _SOUND_KEPT:
-            self._sound.clear()
-        self._sound.add(field)
 
     def retire(self, connection: int) -> None:
         """Open no more streams on the connection of that serial number; a new one takes its place."""
