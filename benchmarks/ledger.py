@@ -269,8 +269,8 @@ def _sum(connection: Connection, size: str) -> int:
 
 
 def _name(kind: str, target: int) -> str | None:
-    """What the provider calls a message, as long as FCM's are."""
-    return f"projects/demo/messages/0:{1_700_000_000_000_000 + target}%31bd1c9631bd1c96" if kind == "fcm" else None
+    """What the ledger keeps of the provider's name of a message, as long as FCM's are."""
+    return f"0:{1_700_000_000_000_000 + target}%31bd1c9631bd1c96" if kind == "fcm" else None
 
 
 def of_kind(kind: str, costs: Sequence[Cost], statements: Sequence[Statement]) -> list[Figure]:

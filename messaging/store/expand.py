@@ -106,6 +106,9 @@ _REACHABLE = """
        AND t.expired_at IS NULL AND t.dead_at IS NULL
 """
 
+_PARTS = 2**20
+"""More than a page has batches: one number names provider and batch, and so their join compares each row once."""
+
 _EXPAND = text(f"""
 WITH page AS MATERIALIZED ({_PAGE}),
 route AS MATERIALIZED (
@@ -125,7 +128,9 @@ picked AS MATERIALIZED (
            AND x.address_hash = t.address_hash AND (x.scope = 'everything' OR :bulk)
 ),
 numbered AS (
-    SELECT *, (row_number() OVER (PARTITION BY provider_id ORDER BY target_id) - 1) / task_size AS part FROM picked
+    SELECT *, provider_id * {_PARTS} + (row_number() OVER (PARTITION BY provider_id ORDER BY target_id) - 1) / task_size
+           AS part
+      FROM picked
 ),
 grouped AS (
     SELECT provider_id, part, min(target_id) AS first, max(target_id) AS last, count(*) AS total,
@@ -153,7 +158,7 @@ new_delivery AS (
                 WHEN n.status = {DeliveryStatus.SUPPRESSED.code} THEN 'suppressed' END,
            CASE WHEN n.status = {DeliveryStatus.FAILED.code} THEN 'The provider this target belongs to is not enabled.'
                 WHEN n.status = {DeliveryStatus.SUPPRESSED.code} THEN 'The address is on the suppression list.' END
-      FROM numbered n JOIN chunk c ON c.provider_id = n.provider_id AND c.part = n.part
+      FROM numbered n JOIN chunk c ON c.part = n.part
      ORDER BY n.target_id
 )
 SELECT p.cursor, p.scanned, c.id, c.provider_id, c.total, c.suppressed, c.failed, c.hinted AND NOT c.settled AS hint

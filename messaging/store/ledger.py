@@ -149,7 +149,8 @@ def window_of(connection: Connection, owned: Lease, row: Row[Any], *, after: int
     ]
     if row.o_declined:
         _decline(connection, owned, row.o_declined, row.o_declined_codes)
-    return Window(claimed, row.o_cursor if row.o_found else after, exhausted=row.o_found < window)
+    cursor = row.o_cursor if row.o_found else after
+    return Window(claimed, cursor, exhausted=row.o_found < window or cursor >= owned.last_target)
 
 
 def _decline(connection: Connection, owned: Lease, targets: Sequence[int], codes: Sequence[str]) -> None:
@@ -202,7 +203,7 @@ UPDATE deliveries d SET
 
 
 _RECORD_ACCEPTED = text("""
-SELECT * FROM record_accepted(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS jsonb))
+SELECT * FROM record_accepted(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS text))
 """)
 
 
@@ -228,13 +229,27 @@ def record(connection: Connection, owned: Lease, verdicts: Sequence[Verdict], *,
 
 def said_of_accepted(owned: Lease, accepted: Sequence[Verdict], *, lease_s: float) -> dict[str, Any]:
     """What `record_accepted` and `finish_batch` want to know of rows that were accepted."""
-    named = {v.target_id: v.provider_message_id for v in accepted if v.provider_message_id is not None}
+    accepted = sorted(accepted)  # by target, as the function looks their ids up
     return batches.key_of(owned) | {
         "lease_s": lease_s,
         "message": owned.message_id,
         "targets": [v.target_id for v in accepted],
-        "provider_ids": json.dumps(named) if named else None,
+        "provider_ids": _joined([v.provider_message_id or "" for v in accepted]),
     }
+
+
+_SEPARATOR = "\x1f"
+"""ASCII's unit separator, as `record_accepted` has it."""
+
+
+def _joined(provider_ids: Sequence[str]) -> str | None:
+    """The ids as `record_accepted` splits them, none of them holding the separator; None where there are none."""
+    if not any(provider_ids):
+        return None
+    joined = _SEPARATOR.join(provider_ids)
+    if joined.count(_SEPARATOR) >= len(provider_ids):
+        joined = _SEPARATOR.join(each.replace(_SEPARATOR, " ") for each in provider_ids)
+    return joined
 
 
 def _write(

@@ -18,7 +18,7 @@ FEW = 8
 """Rows a batch may have open to be claimed as it is leased: no more than any kind of provider may have in flight."""
 
 _FINISH = text("""
-SELECT * FROM finish_batch(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS jsonb))
+SELECT * FROM finish_batch(:month, :id, :claim, :lease_s, :message, :targets, CAST(:provider_ids AS text))
 """)
 
 

@@ -17,6 +17,14 @@ PARTITIONED = ("batches", "deliveries", "delivery_events", "provider_message_ids
 _STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=40, autovacuum_vacuum_scale_factor=0.05"}
 _INSERT_ONLY = "fillfactor=100"
 
+# The ledger is always looked up by key, and must be from a month's first message on: statistics of a partition that held
+# a message or two then said that a batch is half of it, and reading it whole would do, until the next ANALYZE.
+_NO_STATISTICS = frozenset({"deliveries"})
+_EACH_COLUMN_WITHOUT = text("""
+SELECT string_agg('ALTER COLUMN ' || quote_ident(attname) || ' SET STATISTICS 0', ', ')
+  FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped
+""")
+
 _LOCK = 0x7061_7274
 
 
@@ -47,6 +55,9 @@ def ensure_month(connection: Connection, month: date) -> None:
                 f" FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}') WITH ({_STORAGE.get(table, _INSERT_ONLY)})"
             )
         )
+        if table in _NO_STATISTICS:
+            changes = connection.execute(_EACH_COLUMN_WITHOUT, {"name": name}).scalar_one()
+            connection.execute(text(f"ALTER TABLE {name} {changes}"))
 
 
 def partition_name(table: str, month: date) -> str:

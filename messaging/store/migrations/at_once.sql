@@ -60,7 +60,7 @@ $$;
 -- `batches.release` do. `o_done` says whether it is ended.
 CREATE OR REPLACE FUNCTION finish_batch(
     p_month date, p_id bigint, p_claim int, p_lease_s float8, p_message bigint, p_targets bigint[],
-    p_provider_ids jsonb, OUT o_state smallint, OUT o_matched int, OUT o_done boolean
+    p_provider_ids text, OUT o_state smallint, OUT o_matched int, OUT o_done boolean
 ) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off
