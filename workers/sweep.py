@@ -70,9 +70,9 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
     with engine.begin() as connection:
         checks = provider_checks.forgotten(connection)
     publisher.publish(checks)
-    hinted = sum(
-        _hint(engine, settings, publisher, channel, lane) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel
-    )
+    with engine.begin() as connection:
+        due = batches.lanes_due(connection)
+    hinted = sum(_hint(engine, settings, publisher, channel, lane) for channel, lane in due)
     with engine.begin() as connection:
         closed = _close_ended(connection)
     with engine.begin() as connection:
@@ -106,9 +106,6 @@ def _fail_over(engine: Engine, publisher: Publisher) -> int:
 
 def _hint(engine: Engine, settings: Settings, publisher: Publisher, channel: Channel, lane: Lane) -> int:
     """Hint what is due of a channel and lane, as far as its queue has room."""
-    with engine.begin() as connection:
-        if not batches.any_due(connection, channel, lane):
-            return 0
     quota = publisher.room(deliver_queue(channel, lane))
     if not quota:
         return 0

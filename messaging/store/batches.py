@@ -291,16 +291,24 @@ def due(connection: Connection, channel: Channel, lane: Lane, *, quota: int, pau
     return [deliver_hint(BatchRef(row.month, row.id), channel, lane, row.kind) for row in rows]
 
 
-def any_due(connection: Connection, channel: Channel, lane: Lane) -> bool:
-    """Whether anything of a channel and lane is due: the cheap question before the full one."""
+_LANES_DUE = text(f"""
+SELECT queue.channel, queue.lane
+  FROM unnest(CAST(:lanes AS text[]), CAST(:channels AS text[])) WITH ORDINALITY AS queue(lane, channel, place)
+ WHERE EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.WAITING:d} AND due_at <= now()
+                  AND channel = queue.channel AND lane = queue.lane)
+    OR EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.LEASED:d} AND lease_until < now()
+                  AND channel = queue.channel AND lane = queue.lane)
+ ORDER BY queue.place
+""")
+
+
+def lanes_due(connection: Connection) -> Sequence[tuple[Channel, Lane]]:
+    """Of which channels and lanes anything is due, those of the high lane first: the cheap question before the full one."""
+    every = [(lane, channel) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel]
     found = connection.execute(
-        text(f"""SELECT EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.WAITING:d} AND due_at <= now()
-                            AND channel = :channel AND lane = :lane)
-                 OR EXISTS (SELECT 1 FROM batches WHERE state = {BatchState.LEASED:d} AND lease_until < now()
-                            AND channel = :channel AND lane = :lane)"""),
-        {"channel": channel, "lane": lane},
-    ).scalar_one()
-    return bool(found)
+        _LANES_DUE, {"lanes": [lane for lane, _ in every], "channels": [channel for _, channel in every]}
+    )
+    return [(Channel(row.channel), Lane(row.lane)) for row in found]
 
 
 def close(connection: Connection, ref: BatchRef) -> None:
