@@ -303,7 +303,7 @@ SELECT queue.channel, queue.lane
 
 
 def lanes_due(connection: Connection) -> Sequence[tuple[Channel, Lane]]:
-    """Of which channels and lanes anything is due, those of the high lane first: the cheap question before the full one."""
+    """Of which channels and lanes anything is due, the high lane first: the cheap question before the full one."""
     every = [(lane, channel) for lane in (Lane.HIGH, Lane.BULK) for channel in Channel]
     found = connection.execute(
         _LANES_DUE, {"lanes": [lane for lane, _ in every], "channels": [channel for _, channel in every]}

@@ -17,8 +17,8 @@ PARTITIONED = ("batches", "deliveries", "delivery_events", "provider_message_ids
 _STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=40, autovacuum_vacuum_scale_factor=0.05"}
 _INSERT_ONLY = "fillfactor=100"
 
-# The ledger is always looked up by key, and must be from a month's first message on: statistics of a partition that held
-# a message or two then said that a batch is half of it, and reading it whole would do, until the next ANALYZE.
+# The ledger is always looked up by key, and must be from a month's first message on: statistics of a partition that
+# held a message or two then said that a batch is half of it, and reading it whole would do, until the next ANALYZE.
 _NO_STATISTICS = frozenset({"deliveries"})
 _EACH_COLUMN_WITHOUT = text("""
 SELECT string_agg('ALTER COLUMN ' || quote_ident(attname) || ' SET STATISTICS 0', ', ')

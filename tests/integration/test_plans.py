@@ -1,4 +1,4 @@
-"""The statements of the road use the index on an empty and on a full partition, whatever was known of it when it was small."""
+"""The statements of the road use the index on an empty and a full partition, whatever statistics once said of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOKUP = re.compile(
 
 @pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
 def test_no_statement_of_the_road_reads_a_whole_table(road: Road, *, full: bool) -> None:
-    """Lease, claim, record and release look up rows by target, not a whole message, in a partition of any statistics."""
+    """Lease, claim, record and release look up rows by target, and not a whole message."""
     ids = road.add_push_targets(20_000 if full else 300, provider=road.add_provider("apns", "apns"))
     if full:
         # a month's first message was this one's first batch, and somebody analysed

@@ -40,6 +40,6 @@ def test_a_worker_that_is_not_nice_leaves_its_session_alone() -> None:
 
 
 def test_a_session_that_is_shared_is_left_alone() -> None:
-    """It belongs to a terminal, or to a supervisor and all its processes; or the kernel grouped none (an empty file)."""
+    """It belongs to a terminal, or to a supervisor and all its processes (or to none: the file is empty then)."""
     before = "".join(_AUTOGROUP.read_text().split()[-1:])
     assert _session_of("nice", "-n", "5", own_session=False) == before
