@@ -95,7 +95,7 @@ app.conf.update(
         },
         "housekeeping": {"task": TaskName.HOUSEKEEPING, "schedule": Every(6 * 3600.0), "options": _signed},
     },
-    beat_scheduler="workers.beat:Scheduler",
+    beat_scheduler="workers.every:Scheduler",
     beat_schedule_filename=str(settings.beat_file or "celerybeat-schedule"),
 )
 if settings.broker_url.get_secret_value().startswith("redis"):

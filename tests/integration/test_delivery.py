@@ -44,6 +44,29 @@ def test_every_target_of_a_topic_receives_once(postgres_url: str, valkey_url: st
     road.close()
 
 
+@pytest.mark.parametrize("count", [3, 60])
+def test_each_row_keeps_the_id_its_own_answer_brought(road: Road, count: int) -> None:
+    """Where some bring none, and whatever an id holds; in batches of few and of many."""
+    topic_of(road, count)
+
+    def id_of(number: int) -> str | None:
+        return (None, f"id-{number}", f'o\'dd\x1f"{number}",{{}}')[number % 3]
+
+    road.provider.answer = lambda recipient: replace(ACCEPTED, provider_message_id=id_of(int(recipient.address, 16)))
+    sent = road.send(topics=["news"])
+    road.expand(sent.message_id)
+    road.deliver()
+    kept = {int(str(each.identifier), 16): each.provider_message_id for each in road.deliveries(sent)}
+    assert len(kept) == count
+    for number, name in kept.items():
+        own = id_of(number)
+        if own is None:
+            assert name is not None
+            assert len(name) == len("00000000-0000-0000-0000-000000000000")  # the delivery's own
+        else:
+            assert name == own.replace("\x1f", " ")
+
+
 def test_each_answer_ends_where_the_table_says(road: Road) -> None:
     """Accepted, failed, suppressed, retried then accepted; the sums equal the total."""
     topic_of(road, 40)
