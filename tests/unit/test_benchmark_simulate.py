@@ -69,9 +69,13 @@ def test_costs_are_those_of_the_last_run(tmp_path: Path) -> None:
     """Processes of a kind are added up; what was not measured keeps its default."""
     series = {"cpu_us_by_process": {"push0": 30.0, "push1": 31.0, "postgres": 14.0}}
     (tmp_path / "end_to_end.json").write_text(json.dumps({"series": series}))
-    one = {"cpu_us_by_process": {"push-high": 2_000.0, "intake": 900.0}}
-    (tmp_path / "latency.json").write_text(json.dumps({"series": one}))
+    one = [{"what": "in a burst, push-high", "value": 2_000.0}, {"what": "in a burst, intake", "value": 900.0}]
+    (tmp_path / "single.json").write_text(json.dumps({"figures": one}))
+    (tmp_path / "ledger.json").write_text(
+        json.dumps({"figures": [{"what": "ledger, as over FCM, disk a delivery", "value": 310.0}]})
+    )
     found = measured(tmp_path)
+    assert found.ledger_bytes == 310.0
     assert (found.single_worker_us, found.single_intake_us) == (2_000.0, 900.0)
     assert found.worker_us[Channel.PUSH] == 61.0
     assert found.postgres_us == 14.0

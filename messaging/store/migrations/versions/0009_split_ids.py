@@ -1,4 +1,7 @@
-"""Providers' ids come as one string that is split, and whether anybody is suppressed is asked once per window."""
+"""Providers' ids come as one string that is split, and whether anybody is suppressed is asked once per window.
+
+Workers of the version before call `record_accepted` and `finish_batch` with JSON: theirs stay.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,15 @@ depends_on = None
 
 def upgrade() -> None:
     """Move the schema forward."""
-    for name in ("record_accepted", "finish_batch"):
-        op.execute(f"DROP FUNCTION IF EXISTS {name}(date, bigint, int, float8, bigint, bigint[], jsonb)")
     for name in ("windows.sql", "at_once.sql"):
         op.get_bind().exec_driver_sql(Path(__file__).parent.with_name(name).read_text(encoding="utf-8"))
 
 
 def downgrade() -> None:
-    """Nothing: what came before reads the same files."""
+    """Move the schema back: where those of the version before are there, ours go."""
+    for name in ("record_accepted", "finish_batch"):
+        takes = f"{name}(date, bigint, int, float8, bigint, bigint[], {{}})"
+        op.execute(
+            f"DO $$ BEGIN IF to_regprocedure('{takes.format('jsonb')}') IS NOT NULL THEN"
+            f" DROP FUNCTION {takes.format('text')}; END IF; END $$"
+        )
