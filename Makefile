@@ -13,7 +13,7 @@ SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Debian packages of the suites that need them, each with the program that shows it is there.
-SYSTEM_PACKAGES := chromium faketime nghttp2-client nghttp2-server pgbouncer postfix rabbitmq-server redis-server
+SYSTEM_PACKAGES := chromium faketime nghttp2-client nghttp2-server pgbouncer postfix prometheus rabbitmq-server redis-server systemd
 # and of the benchmarks
 BENCH_PACKAGES := haproxy nghttp2-client nghttp2-server
 PROGRAM_OF_chromium := chromium
@@ -23,8 +23,10 @@ PROGRAM_OF_nghttp2-client := h2load
 PROGRAM_OF_nghttp2-server := nghttpd
 PROGRAM_OF_pgbouncer := pgbouncer
 PROGRAM_OF_postfix := smtp-sink
+PROGRAM_OF_prometheus := promtool
 PROGRAM_OF_rabbitmq-server := rabbitmq-server
 PROGRAM_OF_redis-server := redis-server
+PROGRAM_OF_systemd := systemd-analyze
 
 # The official SDKs for JavaScript, which the tests drive; only where there is a Node to run them.
 SDKS := tests/sdk/node_modules/.installed
@@ -36,7 +38,7 @@ BANDIT := $(PY) -m bandit -q -r
 # it warns of words in a comment behind `nosec`, and of each line that one of several lines would not have needed
 QUIETLY := 2> >(grep -vE "^\[(manager|tester)\]" >&2)
 
-.PHONY: help install install-sdks demo up test test-slow test-system test-system-slow test-system-packages chaos audit bench bench-packages clean
+.PHONY: help install install-sdks demo up test test-docs test-slow test-system test-system-slow test-system-packages docs chaos audit bench bench-packages clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 24
@@ -106,6 +108,16 @@ test-system: install-sdks ## the tests that need Debian packages; says which are
 
 test-system-slow: install ## the tests that need both: Debian packages and minutes
 	@$(PY) -m pytest -q -m "system and slow"
+
+test-docs: install-sdks ## every code block of the documentation, in order, against one stack; part of test-system
+	@$(PY) -m pytest -q -m "system or not system" tests/docs
+
+docs: install ## the documentation, into build/site, its reference made from the code first
+	@$(PY) -m pip install --quiet --root-user-action=ignore -c constraints.txt -e '.[docs]'
+	@$(PY) -m docs.generate
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@$(PY) -m docs.generate.offline build/site
+	@echo "docs: build/site/index.html"
 
 audit: install ## look every installed package up in the advisory databases; needs the network
 	@$(PY) -m pip install --quiet --root-user-action=ignore -c constraints.txt -e '.[audit]'

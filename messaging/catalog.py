@@ -43,6 +43,8 @@ class Field:
     """Over HTTP, without it the provider cannot even be created (as the SDKs have it)."""
     default: object = None
     secret: bool = False
+    from_file: bool = False
+    """Its value is the text of a file that the provider hands out, of several lines."""
     format: Format | None = None
     """What a text must be, where not every text will do."""
     choices: tuple[str, ...] = ()
@@ -164,7 +166,7 @@ OURS: Mapping[str, ProviderKind] = {
             channel=Channel.PUSH,
             title="Apple Push Notification service",
             credentials=(
-                Field(name="authKey", required=True, secret=True, help="text of the .p8 file"),
+                Field(name="authKey", required=True, secret=True, from_file=True, help="text of the .p8 file"),
                 Field(name="authKeyId", required=True, help="10-character key id"),
                 Field(name="teamId", required=True, help="10-character team id"),
                 Field(name="bundleId", required=True, help="app id, sent as apns-topic"),
@@ -189,6 +191,7 @@ OURS: Mapping[str, ProviderKind] = {
                     type=dict,
                     required=True,
                     secret=True,
+                    from_file=True,
                     help="service account file",
                 ),
             ),
@@ -215,6 +218,7 @@ OURS: Mapping[str, ProviderKind] = {
                     name="vapidPrivateKey",
                     required=True,
                     secret=True,
+                    from_file=True,
                     help="its 32-byte private key, base64url, or PEM",
                 ),
                 Field(
@@ -262,7 +266,12 @@ OURS: Mapping[str, ProviderKind] = {
                 Field(name="port", type=int, default=587, least=1, most=65_535),
                 Field(name="username", default=""),
                 Field(name="password", default="", secret=True),
-                Field(name="dkimKey", secret=True, help="PEM of an RSA or Ed25519 key: mail is signed with it (DKIM)"),
+                Field(
+                    name="dkimKey",
+                    secret=True,
+                    from_file=True,
+                    help="PEM of an RSA or Ed25519 key: mail is signed with it (DKIM)",
+                ),
             ),
             options=(
                 *_SENDER,

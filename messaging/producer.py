@@ -143,6 +143,7 @@ def small_message(settings: Settings, project_id: int, request: SendRequest) -> 
         expires_in_s=expires_in_s(settings, channel, lane),
         expires_at=request.expires_at,
         expanded=True,
+        traceparent=request.traceparent,
     )
     return Small(
         project_id=project_id, new=new, users=request.users, targets=request.targets, most=settings.small_audience
@@ -198,6 +199,7 @@ def _prepare(connection: Connection, vault: Vault, settings: Settings, project_i
         expires_at=request.expires_at,
         failure=failure,
         fixed_provider=request.fixed_provider,
+        traceparent=request.traceparent,
     )
     return _Ready(new=new, routing=routing, small=small)
 

@@ -73,6 +73,11 @@ def broker_settings(settings: Settings) -> dict[str, Any]:
             "health_check_interval": 15,
             "max_connections": 64,  # of a channel: one waits at each queue, and each thread acknowledges
         }
+    if broker.startswith("sentinel:"):
+        shared["broker_transport_options"]["master_name"] = settings.sentinel_master
+        if settings.sentinel_password is not None:
+            password = settings.sentinel_password.get_secret_value()
+            shared["broker_transport_options"]["sentinel_kwargs"] = {"password": password}
     return shared
 
 
@@ -245,6 +250,14 @@ class Publisher:
             with self._app.connection_for_write(connect_timeout=_PUBLISH_TIMEOUT_S) as connection:
                 return sum(_depth(connection, queue) for queue in queues)
         except self._away:
+            return None
+
+    def depths(self, queues: Sequence[str]) -> dict[str, int] | None:
+        """How many tasks lie in each of `queues`; None when the broker is away."""
+        try:
+            with self._app.connection_for_write(connect_timeout=_PUBLISH_TIMEOUT_S) as connection:
+                return {queue: _depth(connection, queue) for queue in map(str, queues)}
+        except (*self._away, *self._refuses):
             return None
 
     def _send(self, hint: Hint, producer: Any, *, declare: bool) -> None:  # noqa: ANN401  kombu's Producer has no types

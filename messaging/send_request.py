@@ -43,6 +43,8 @@ class SendRequest:
     fixed_provider: int | None = field(default=None, repr=False)
     """Number of the one provider that may carry it, for a test of an account. Nothing a caller says, so no part of
     the body's hash."""
+    traceparent: str | None = field(default=None, repr=False)
+    """The span it is asked for in, as W3C Trace Context writes it. No part of the body's hash either."""
 
 
 def body_hash(request: SendRequest) -> bytes:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.errors import SettingsError
+from messaging.metrics_access import checked_ports
 
 PREFIX = "MESSAGING_"
+
+_REDIS = ("redis://", "rediss://", "unix://", "sentinel://")
 
 _NOT_OURS = frozenset({"MESSAGING_SHARED_DIR"})
 """Read by the test suite only."""
@@ -67,6 +70,12 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="postgresql://… of the truth")
     broker_url: SecretStr = Field(description="redis://… or amqp://… of the broker")
+    sentinel_master: str | None = Field(
+        None,
+        validate_default=True,
+        description="the master's name among Redis Sentinels, with a broker of sentinel://a:26379;sentinel://b:26379/0",
+    )
+    sentinel_password: SecretStr | None = Field(None, description="what the Sentinels themselves ask for, if anything")
     rabbitmq_queue_type: Literal["quorum"] | None = Field(
         None,
         description="what the intake's queues become on RabbitMQ where no producer has made them yet; the broker's own"
@@ -91,10 +100,26 @@ class Settings(BaseSettings):
         " that is not public_url (http:// on this machine, for tests)",
     )
 
+    console_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$",
+        description="address of the console, for Flower's links to it; public_url with /console when unset",
+    )
+    flower_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$",
+        description="address of Flower, for the console's links to it; no links when unset",
+    )
+
     endpoints: Mapping[str, str] = Field(
         default_factory=dict, description="base addresses replacing providers' own, by kind"
     )
     ca_file: Path | None = Field(None, description="extra certificate authority to trust")
+    sandbox_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+$",
+        description="control address of the stand-ins for the providers, whose inbox the console shows",
+    )
     private_destinations: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_destinations)] = Field(
         (),
         description="networks (10.0.0.0/8), addresses and host names, by commas, off the public internet to which the"
@@ -127,8 +152,8 @@ class Settings(BaseSettings):
     watchdog_s: float = Field(
         120.0, ge=0, description="a worker that does nothing for so long though there is work ends itself; 0: never"
     )
-    backoff_min_s: float = Field(1.0, gt=0)
-    backoff_max_s: float = Field(3600.0, gt=0)
+    backoff_min_s: float = Field(1.0, gt=0, description="first pause before a new attempt; it doubles")
+    backoff_max_s: float = Field(3600.0, gt=0, description="longest pause before a new attempt")
     expires_after_s: float = Field(72 * 3600.0, gt=0, description="a message not sent by then expires")
     expires_after_high_sms_s: float = Field(600.0, gt=0, description="the same for SMS in the high lane")
     small_audience: int = Field(100, ge=0, description="audiences below this take the high lane")
@@ -141,8 +166,8 @@ class Settings(BaseSettings):
     hints_high_water: int = Field(1000, ge=1, description="hints a queue holds before the rest waits in PostgreSQL")
     hint_pause_s: float = Field(30.0, gt=0, description="first pause before a hint is repeated; doubles each time")
     dead_grace_s: float = Field(60.0, ge=0, description="a dead address is expired this long after its verdict")
-    sweep_every_s: float = Field(1.0, gt=0)
-    retention_days: int = Field(90, ge=1)
+    sweep_every_s: float = Field(1.0, gt=0, description="how often beat asks for a sweep")
+    retention_days: int = Field(90, ge=1, description="how long messages and their ledger are kept")
     http_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         ("localhost", "127.0.0.1"),
         description="pages that may call the API from a browser: host names (any port) or host:port, by commas;"
@@ -151,8 +176,29 @@ class Settings(BaseSettings):
     http_rate_limits: bool = Field(default=True, description="whether sign-in and the like are limited")
     intake_queues: tuple[str, ...] = Field((), description="further queues the intake reads, e.g. celery")
 
-    ready_file: Path | None = Field(None, description="a worker writes this file when it is ready")
+    metrics_port: Annotated[str | None, BeforeValidator(checked_ports)] = Field(
+        None,
+        description="port at which a worker serves /metrics; none when unset. Where processes share an environment,"
+        " role=port by commas: push=9101,push-high=9102",
+    )
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="bearer token that /metrics asks for; without one it answers this machine only"
+    )
+    tracing: bool = Field(
+        default=False,
+        description="whether OpenTelemetry spans are made and exported, as OTEL_* says (pip install heliograph[otel])",
+    )
+
+    ready_file: Path | None = Field(None, description="a worker, or beat, writes this file when it is ready")
     beat_file: Path | None = Field(None, description="beat's schedule file")
+
+    @field_validator("sentinel_master")
+    @classmethod
+    def _named(cls, value: str | None, info: ValidationInfo) -> str | None:
+        broker = info.data.get("broker_url")
+        if value is None and broker is not None and broker.get_secret_value().startswith("sentinel:"):
+            raise ValueError("which of the servers they watch do the Sentinels of broker_url lead to? Name its master")
+        return value
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
@@ -189,6 +235,13 @@ class Settings(BaseSettings):
         url = self.callback_url or self.public_url
         return None if url is None else url.rstrip("/").removesuffix("/v1")
 
+    @property
+    def console_address(self) -> str | None:
+        """Where people open the console, without a slash at its end; None where nobody said."""
+        if self.console_url is not None:
+            return self.console_url.rstrip("/")
+        return None if self.outside_url is None else f"{self.outside_url}/console"
+
     def receipts_url(self, key: str) -> str | None:
         """The address an account with that receipt key reports to; None where nobody said how we are reached."""
         return None if self.outside_url is None else f"{self.outside_url}/v1/receipts/{key}"
@@ -199,10 +252,18 @@ class Settings(BaseSettings):
         if self.redis_url is not None:
             return self.with_authority(self.redis_url.get_secret_value())
         broker = self.broker_url.get_secret_value()
-        return self.with_authority(broker) if broker.startswith(("redis://", "rediss://", "unix://")) else None
+        return self.with_authority(broker) if broker.startswith(_REDIS) else None
 
     def with_authority(self, url: str) -> str:
-        """The address of a Redis over TLS with `broker_ca_file`, where it names no authority itself."""
+        """The address of a Redis, complete for `redis_address.client`.
+
+        Over TLS with `broker_ca_file`, where it names no authority itself; Sentinels with their master's name.
+        """
+        if url.startswith("sentinel:"):
+            named = {"master": self.sentinel_master or ""}
+            if self.sentinel_password is not None:
+                named["sentinel_password"] = self.sentinel_password.get_secret_value()
+            return f"{url}?{urlencode(named)}"
         if self.broker_ca_file is None or not url.startswith("rediss://") or "ssl_ca_certs=" in url:
             return url
         return f"{url}{'&' if '?' in url else '?'}{urlencode({'ssl_ca_certs': str(self.broker_ca_file)})}"

@@ -71,3 +71,8 @@ def project_of_queue(queue: str, default: str) -> str:
     if queue in {Queue.INTAKE, Queue.INTAKE_HIGH} or not queue.startswith(f"{Queue.INTAKE}."):
         return default
     return queue.removeprefix(f"{Queue.INTAKE}.")
+
+
+SWEPT_KEY = "messaging:swept"
+"""In Redis: set by each sweep for `SWEPT_KEPT_S`, so that what is left of its time tells how long ago the last was."""
+SWEPT_KEPT_S = 7 * 86_400

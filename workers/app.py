@@ -6,18 +6,27 @@ import json
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from billiard.process import current_process
 from celery import Celery
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    celeryd_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
 from celery.worker import state
 from kombu.serialization import register
 
+from messaging import tracing
 from messaging.errors import MessagingError
 from messaging.interpreter import collect_seldom
 from messaging.log_lines import set_up_logs
+from messaging.metrics_access import port_of
 from messaging.publish import Publisher, broker_settings
 from messaging.settings import Settings
 from messaging.store.engine import AWAY
@@ -30,7 +39,12 @@ from workers.pulse import pulse
 from workers.quiet import keep_quiet
 from workers.watchdog import Activity, end_within
 
+if "celery" in Path(sys.argv[0]).parts and "flower" in sys.argv and not {"worker", "beat"} & set(sys.argv):
+    # Flower as `celery … flower` starts it asks for no password, and shuts workers down for whoever asks
+    sys.exit("Start Flower with `python -m workers.flower`: there it has a password, and only shows.")
+
 settings = Settings.load()
+tracing.require(settings)
 
 _SWITCH_S = 0.001
 _STOP_S = 120.0
@@ -42,6 +56,8 @@ class App(Celery):
 
     task_cls = "workers.quiet:Task"
     admission: Admission
+    ready_file: Path | None
+    """Where a worker, or beat, leaves a sign of life."""
 
 
 app = App("messaging", include=["workers.tasks"])
@@ -57,6 +73,7 @@ if _signer is not None:
     _signed["serializer"] = SERIALIZER
     # anyone at the broker could say `shutdown`; a signature of Celery's would cover that no better than a task's name
     app.conf.worker_enable_remote_control = False
+app.ready_file = settings.ready_file
 app.admission = Admission([*TaskName], trusted=Trusted.of(settings), project=settings.project)
 app.conf.update(
     result_backend=None if settings.result_backend_url is None else settings.result_backend_url.get_secret_value(),
@@ -117,6 +134,33 @@ def _settle() -> None:
     sys.setswitchinterval(_SWITCH_S)
 
 
+@celeryd_init.connect
+def _prepare_metrics(sender: str, **_: object) -> None:
+    """Before the pool forks, and before anything is counted."""
+    from workers.metrics_files import places  # noqa: PLC0415  what only a worker with metrics needs
+
+    port = port_of(settings.metrics_port, sender)
+    if port is not None:
+        places.use()
+        _metrics_ports.append(port)
+
+
+_metrics_ports: list[int] = []
+_metrics: list[Any] = []
+"""The server of this worker's metrics, where it has one."""
+
+
+def _serve_metrics(consumer: Any) -> None:  # noqa: ANN401
+    from workers.metrics_files import places  # noqa: PLC0415
+    from workers.metrics_server import MetricsServer  # noqa: PLC0415
+
+    token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
+    for port in _metrics_ports:
+        server = MetricsServer(port, lambda: places.registry([place for place, _ in _children(consumer)]), token=token)
+        server.start()
+        _metrics.append(server)
+
+
 @worker_ready.connect
 def _mark_ready(sender: Any, **_: object) -> None:  # noqa: ANN401  Celery's Consumer has no types
     from workers.minding import mind_worker  # noqa: PLC0415  imports what only a worker needs
@@ -132,6 +176,7 @@ def _mark_ready(sender: Any, **_: object) -> None:  # noqa: ANN401  Celery's Con
         settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
         settings.ready_file.touch()
     _running.append(sender)
+    _serve_metrics(sender)
     if settings.watchdog_s:
         depths = Publisher(settings)
         mind_worker(settings, lambda: _activity(sender), depths.waiting, lambda: _children(sender))
@@ -192,11 +237,20 @@ def _mark_stopping(**_: object) -> None:
 @worker_process_init.connect
 def _prepare_child(**_: object) -> None:
     """Import and connect before the first task, so that it does not pay for it."""
+    from workers.metrics_files import places  # noqa: PLC0415
     from workers.minding import mind_child  # noqa: PLC0415
     from workers.wiring import wiring  # noqa: PLC0415  built after the fork
 
+    child: Any = current_process()
+    places.take(child.index)
+    for server in _metrics:
+        server.close_inherited()
     wiring().engine.connect().close()
     _settle()
     if settings.watchdog_s:
-        child: Any = current_process()
         mind_child(settings, child.index)
+
+
+@worker_process_shutdown.connect
+def _end_child(**_: object) -> None:
+    tracing.shut_down()

@@ -19,6 +19,7 @@ from messaging.store.batches import Lease, LeaseLostError
 from messaging.store.engine import AWAY
 from messaging.store.ledger import Verdict, Window
 from messaging.store.suppressions import Scope
+from workers.metrics import Counted
 from workers.pipeline import Answered
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +60,10 @@ class DatabaseBook:
     """Rows that were claimed with the lease and are not yet sent."""
     is_done: bool = False
     """All is recorded, and the batch ended with it."""
+    counts: Counted | None = None
+    """Where what is claimed and recorded is counted."""
+    in_hand: int = 0
+    """Rows handed out by `claim` and not recorded."""
 
     async def claim(self, *, after: int, window: int) -> Window | None:
         """See `Book.claim`. None too while the database is away: what is in flight comes first; and when we stop."""
@@ -67,7 +72,7 @@ class DatabaseBook:
             return None
         if self.window is not None:
             claimed, self.window = self.window, None
-            return claimed
+            return self._counted(claimed)
 
         def work(connection: Connection) -> Window | None:
             return ledger.claim(
@@ -81,12 +86,27 @@ class DatabaseBook:
             )
 
         try:
-            return await in_transaction(self.engine, work)
+            return self._counted(await in_transaction(self.engine, work))
         except AWAY as error:
             _log.warning(
                 "The database is away; nothing more is claimed.", batch_id=str(self.owned.ref), error=str(error)
             )
             return None
+
+    def _counted(self, window: Window | None) -> Window | None:
+        if window is not None and self.counts is not None:
+            self.in_hand += len(window.claimed)
+            self.counts.claimed(window)
+        return window
+
+    def leave(self) -> None:
+        """Nothing of it is in hand any more, whatever was not recorded."""
+        self._let_go(self.in_hand)
+
+    def _let_go(self, count: int) -> None:
+        self.in_hand -= count
+        if self.counts is not None:
+            self.counts.let_go(count)
 
     async def record(self, answered: Answered) -> None:
         """See `Book.record`. Waits for a database that is away, as long as the lease could last."""
@@ -103,6 +123,9 @@ class DatabaseBook:
                 _log.warning("The database is away; outcomes wait.", batch_id=str(self.owned.ref), wait_s=pause_s)
                 await asyncio.sleep(pause_s)
             else:
+                if self.counts is not None:
+                    self.counts.recorded(answered.verdicts, answered.actions)
+                    self._let_go(len(answered.verdicts))
                 return
 
     def _write(self, connection: Connection, answered: Answered) -> None:
@@ -120,6 +143,7 @@ class DatabaseBook:
         if answered.withdraw:
             reason = "It called most addresses dead: check its certificate or key, environment and app id."
             waiting = dead_targets.withdraw(connection, self.owned.provider_id, reason=reason)
+            self._count_stop("dead_addresses")
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason, waiting=waiting)
 
     def _is_all(self, verdicts: Sequence[Verdict]) -> bool:
@@ -163,7 +187,12 @@ class DatabaseBook:
             _log.warning("The database is away; the provider goes on.", batch_id=str(self.owned.ref), error=str(error))
             return
         if stopped:
+            self._count_stop("outage" if action is None else action.value)
             _log.error("Provider stopped.", provider=self.owned.provider_id, reason=reason)
+
+    def _count_stop(self, why: str) -> None:
+        if self.counts is not None:
+            self.counts.stopped(why)
 
     async def renew(self) -> None:
         """See `Book.renew`. A database that is away is no reason to stop what is in flight."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter as Count
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
-from messaging import unsubscribe_links
+from messaging import tracing, unsubscribe_links
 from messaging.catalog import kind_of
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.clock import clock
@@ -35,12 +36,14 @@ from workers.adapters import Adapters
 from workers.book import DatabaseBook, in_transaction
 from workers.health import Health
 from workers.in_hand import seats_wanted, window_size
+from workers.metrics import counted, road
 from workers.pace import Pace
 from workers.pacing import Pacer
 from workers.pipeline import Ending, Pipeline, Plan
 from workers.providers.base import Adapter, Outgoing, Recipient
 from workers.retry import RetryPolicy
 from workers.seats import NO_SEAT_S, Seats
+from workers.watched import watch
 
 _log = structlog.get_logger(__name__)
 _K = TypeVar("_K")
@@ -117,6 +120,7 @@ class Deliverer:
             async with self._alone:
                 return await self._deliver(opened)
         except LeaseLostError:
+            road().leases_lost.labels(opened.message.content.channel).inc()
             return "lease lost"
 
     def _is_suspect(self, owned: Lease) -> bool:
@@ -160,15 +164,21 @@ class Deliverer:
             hold=message.on_unknown is OnUnknown.HOLD,
             max_attempts=self._settings.max_attempts,
         )
+        channel = message.content.channel
+        if doubtful or 0 < owned.deaths < most:  # a suspect keeps its record whoever had it last
+            road().taken_over.labels(channel).inc()
         if doubtful:
+            road().in_doubt.labels(channel).inc(doubtful)
             _log.warning("Took over a batch whose worker was lost.", batch_id=str(owned.ref), in_doubt=doubtful)
         if aside:
+            road().quarantined.labels(quarantine.What.DELIVERY).inc()
             _log.error("A delivery that ends its worker was put aside.", batch_id=str(owned.ref), deaths=owned.deaths)
         if doubtful or aside:
             return True
         if not owned.deaths or not (owned.deaths >= 2 * most or quarantine.is_poisonous(connection, owned.message_id)):
             return True
         put_aside = quarantine.put_aside_batch(connection, owned)
+        road().quarantined.labels(quarantine.What.BATCH).inc()
         batches.release(connection, owned, deaths=2 * most - 1)  # a replay costs one worker, not as many again
         _log.error(
             "A message that ends its workers was put aside.",
@@ -199,7 +209,11 @@ class Deliverer:
             is_stopping=self._is_stopping,
             hear=hear,
             window=opened.window,
+            counts=counted(opened.message.content.channel, opened.account.kind),
         )
+        if opened.lease.claim == 1:
+            waited_s = time.monotonic() - opened.message.begun_s
+            road().queue_seconds.labels(opened.message.content.channel, opened.lease.lane).observe(max(0.0, waited_s))
         try:
             return await self._deliver_heard(opened, book)
         except Exception:
@@ -207,10 +221,11 @@ class Deliverer:
                 await in_transaction(self._engine, lambda connection: book.put_back(connection, 0.0, None))
             raise
         finally:
+            book.leave()
             del self._heard[key]
 
     async def _deliver_heard(self, opened: _Opened, book: DatabaseBook) -> str:
-        owned, account = opened.lease, opened.account
+        owned, account, channel = opened.lease, opened.account, opened.message.content.channel
         book.on_trial = on_trial = await self._may_try(account)
         if not account.enabled or (account.stopped_reason is not None and not on_trial):
             reason = account.stopped_reason or "disabled"
@@ -237,7 +252,12 @@ class Deliverer:
         plan = self._plan(opened, seats, on_trial=on_trial)
         health = self._health.setdefault(account.id, Health())
         try:
-            ending = await Pipeline(plan, book, adapter, prepared, self._pacer, health, seats).run()
+            at, parent = str(owned.ref), opened.message.traceparent
+            with tracing.span("batch", parent, batch_id=at, kind=account.kind) as span:
+                watched = watch(adapter, road().request_seconds.labels(account.kind).observe, span)
+                ending = await Pipeline(plan, book, watched, prepared, self._pacer, health, seats).run()
+                if span is not None:
+                    span.say(sent=ending.sent)
         finally:
             if seats is not None:
                 await seats.leave()
@@ -245,6 +265,7 @@ class Deliverer:
             await self._judge_trial(account, ending)
         self._note_ready(plan, ending, limited=seats is not None)
         if ending.lost:
+            road().leases_lost.labels(channel).inc()
             return f"lease lost after {ending.sent}"
         return f"{ending.sent} sent, " + await self._give_back(
             owned, ending.wait_s, ending.waiting_for, book, fail_over=_should_move(ending, owned.lane)
@@ -352,17 +373,20 @@ class Deliverer:
         )
 
     async def _fail_all(self, owned: Lease, error: ContentError, book: DatabaseBook) -> str:
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> Count[DeliveryStatus]:
             batches.hold(connection, owned, lease_s=self._settings.lease_s)
             book.put_back(connection, 0.0, None)
             ended = ledger.settle_waiting(
                 connection, owned.ref, DeliveryStatus.FAILED, code=error.code, error=str(error)
             )
             batches.release(connection, owned)
-            return ended.total()
+            return ended
 
         failed = await in_transaction(self._engine, work)
-        return f"{failed} failed: {error}"
+        for status, by in failed.items():
+            if book.counts is not None:
+                book.counts.settled(status, "content", by)
+        return f"{failed.total()} failed: {error}"
 
     async def _give_back(
         self,
@@ -388,6 +412,7 @@ class Deliverer:
 
         released, moved = await in_transaction(self._engine, work)
         if moved is not None and moved.deliveries:
+            road().moved.inc(moved.deliveries)
             _log.warning("Deliveries go to another provider.", batch_id=str(owned.ref), deliveries=moved.deliveries)
             await asyncio.to_thread(self._publish, moved.hints)
             return f"{moved.deliveries} handed to another provider"

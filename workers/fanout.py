@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection, Engine
 
+from messaging import tracing
+from messaging.channel import Channel, Lane
 from messaging.producer import fanout_hint
 from messaging.publish import Publisher
 from messaging.settings import Settings
@@ -15,6 +17,7 @@ from messaging.store import batches, expansion, quarantine, routes, starts
 from messaging.store.batches import BatchRef, Hint, deliver_hint
 from messaging.store.expand import Expanding, estimate, expand_page
 from messaging.wire import deliver_queue
+from workers.metrics import road
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,10 @@ class Page:
     deliveries: int
     hints: list[Hint]
     again: Hint
+    channel: Channel
+    lane: Lane
+    traceparent: str | None
+    """The span its message was accepted in."""
 
 
 def expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int, *, again: bool = False) -> str:
@@ -55,26 +62,35 @@ def _put_aside(engine: Engine, message_id: int, *, deaths: int) -> str:
         starts.forget(connection, starts.fan_out_key(message_id))
     if not stopped:
         return "nothing to do"
+    road().quarantined.labels(quarantine.What.FAN_OUT).inc()
     _log.error("A fan-out that ends its worker was put aside.", message_id=message_id, deaths=deaths)
     return f"put aside after {deaths} deaths"
 
 
 def _expand(engine: Engine, settings: Settings, publisher: Publisher, message_id: int) -> str:
+    began_ns, traced = time.time_ns(), None
     deadline, deliveries = time.monotonic() + SLICE_S, 0
-    while True:
-        with engine.begin() as connection:
-            page = _expand_page(connection, settings, publisher, message_id)
-        if page is None:
-            return "nothing to do" if not deliveries else f"{deliveries} expanded, stopped"
-        deliveries += page.deliveries
-        if not publisher.publish(page.hints):
+    try:
+        while True:
             with engine.begin() as connection:
-                batches.unhint(connection, [hint.batch for hint in page.hints if hint.batch is not None])
-        if page.complete:
-            return f"{deliveries} expanded, complete"
-        if time.monotonic() > deadline:
-            publisher.publish([page.again])
-            return f"{deliveries} expanded, goes on"
+                page = _expand_page(connection, settings, publisher, message_id)
+            if page is None:
+                return "nothing to do" if not deliveries else f"{deliveries} expanded, stopped"
+            traced = traced or tracing.began("fan-out", page.traceparent, start_ns=began_ns, channel=page.channel)
+            deliveries += page.deliveries
+            road().expanded.labels(page.channel, page.lane).inc(page.deliveries)
+            if not publisher.publish(page.hints):
+                with engine.begin() as connection:
+                    batches.unhint(connection, [hint.batch for hint in page.hints if hint.batch is not None])
+            if page.complete:
+                return f"{deliveries} expanded, complete"
+            if time.monotonic() > deadline:
+                publisher.publish([page.again])
+                return f"{deliveries} expanded, goes on"
+    finally:
+        if traced is not None:
+            traced.say(deliveries=deliveries)
+            traced.end()
 
 
 def _expand_page(connection: Connection, settings: Settings, publisher: Publisher, message_id: int) -> Page | None:
@@ -110,4 +126,7 @@ def _expand_page(connection: Connection, settings: Settings, publisher: Publishe
         deliver_hint(BatchRef(message.month, batch), channel, message.lane, kinds[provider])
         for batch, provider in brought.batches
     ]
-    return Page(brought.complete, brought.deliveries, hints, fanout_hint(message.id, channel, message.lane))
+    again = fanout_hint(message.id, channel, message.lane)
+    return Page(
+        brought.complete, brought.deliveries, hints, again, channel, message.lane, traceparent=message.traceparent
+    )

@@ -13,6 +13,7 @@ import hmac
 import signal
 import sys
 from base64 import b64decode
+from functools import cached_property
 from typing import Any
 
 from flower import command
@@ -21,6 +22,9 @@ from flower.options import options
 from flower.urls import settings as flower_settings
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
+
+from messaging.settings import Settings
+from workers.flower_pages import COLUMNS, OurBroker, Pages, in_words, page_of, without_password
 
 _READS = frozenset({"GET", "HEAD"})
 _TABLE = "/tasks/datatable"
@@ -61,6 +65,28 @@ class Refusal(RequestHandler):
 class GuardedFlower(Flower):  # type: ignore[misc]  # Flower ships no types
     """Flower that answers only who knows its password, and does nothing but show."""
 
+    def __init__(self, ours: Settings, **more: Any) -> None:  # noqa: ANN401  Flower's own
+        super().__init__(**more)
+        self.console = ours.console_address
+        """Where its pages link to; None where nobody said."""
+        self.broker_authority = ours.broker_ca_file
+        self._broker_url = ours.broker_url.get_secret_value()
+        self._project = ours.project
+
+    def console_page(self, task: Any) -> str | None:  # noqa: ANN401  Celery's, without types
+        """The console's page about a task, if there is one."""
+        return page_of(self.console, task.name, task.args, task_id=str(task.uuid or ""), project=self._project)
+
+    @cached_property
+    def broker_uri(self) -> str:
+        """The broker's address without its password; kombu would put our transport's name in place of its scheme."""
+        return without_password(self._broker_url)
+
+    @cached_property
+    def broker_uri_with_password(self) -> str:
+        """The broker's address."""
+        return self._broker_url
+
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:  # noqa: ANN401  tornado's delegate
         """Flower's own handler, or a refusal."""
         if not _knows_password(request.headers.get("Authorization", ""), self.options.basic_auth):
@@ -68,6 +94,8 @@ class GuardedFlower(Flower):  # type: ignore[misc]  # Flower ships no types
         prefix = f"/{self.options.url_prefix.strip('/')}" if self.options.url_prefix else ""
         if request.method not in _READS and request.path != f"{prefix}{_TABLE}":
             return self._refuse(request, 405, "Flower only shows. Use the `messaging` command to change something.\n")
+        if request.path == f"{prefix}/broker":
+            return self.get_handler_delegate(request, OurBroker)
         return super().find_handler(request, **more)
 
     def _refuse(self, request: HTTPServerRequest, status: int, sentence: str) -> Any:  # noqa: ANN401
@@ -88,6 +116,7 @@ def _knows_password(header: str, known: list[str]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 where no password is set."""
+    options.tasks_columns = COLUMNS
     command.apply_env_options()
     options.conf = "/dev/null"  # read after the environment; an empty file
     command.apply_options("flower", [*arguments, "--conf=/dev/null"])
@@ -95,12 +124,14 @@ def main(arguments: list[str]) -> int:
         print("flower: set FLOWER_BASIC_AUTH to name:password; it is not served without.", file=sys.stderr)  # noqa: T201  stderr is where a supervisor looks
         return 1
     options.read_only = True
+    options.format_task = in_words
     command.extract_settings()
     command.setup_logging()
 
-    from workers.app import app  # noqa: PLC0415  reads the settings; a missing password is said first
+    from workers.app import app, settings  # noqa: PLC0415  reads the settings; a missing password is said first
 
-    served = GuardedFlower(capp=app, options=options, **flower_settings)
+    own = flower_settings | {"template_loader": Pages(flower_settings["template_path"])}
+    served = GuardedFlower(settings, capp=app, options=options, **own)
     atexit.register(served.stop)
     signal.signal(signal.SIGTERM, command.sigterm_handler)
     served.start_http_server()

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError
 
+from messaging import tracing
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
 from messaging.errors import IdempotencyConflictError, InvalidArgumentError, MessagingError, NotFoundError
@@ -26,6 +27,7 @@ from messaging.store.accept_small import Small
 from messaging.store.batches import Hint
 from messaging.vault import Vault
 from messaging.wire import CHANNEL_OF_TASK, Queue, TaskName, project_of_queue
+from workers.metrics import road
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,8 @@ class IntakeTask:
     """It was handed out before: whoever had it may have died of it."""
     signed_until: datetime | None = None
     """When the certificate runs out that it is signed with: until then a copy of it could be sent again."""
+    traceparent: str | None = None
+    """The span it was sent in."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,20 @@ def take(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> 
 
     One that was handed out again and again because its worker never lived to end it is put aside after `max_deaths`.
     """
+    with tracing.span("intake", task.traceparent, root=True, task=task.name) as span:
+        try:
+            within = replace(task, traceparent=None if span is None else span.traceparent)
+            taken = _take_or_put_aside(engine, vault, settings, within)
+        except RefusedError:
+            road().intake_tasks.labels(task.name, "refused").inc()
+            raise
+        if span is not None:
+            span.say(message_id=taken.message_id)
+    road().intake_tasks.labels(task.name, "accepted").inc()
+    return taken
+
+
+def _take_or_put_aside(engine: Engine, vault: Vault, settings: Settings, task: IntakeTask) -> Taken:
     if not task.again:
         return _take(engine, vault, settings, task)
     with engine.begin() as connection:
@@ -100,6 +118,7 @@ def _put_aside(engine: Engine, vault: Vault, settings: Settings, task: IntakeTas
             )
     except MessagingError as error:
         return _refused(engine, task, error)
+    road().quarantined.labels(quarantine.What.TASK).inc()
     _log.error("A task that ends its worker was put aside.", task_id=task.task_id, task=task.name, deaths=deaths)
     return RefusedError(f"The task ended its worker {deaths} times and was put aside: `messaging quarantine list`.")
 
@@ -223,6 +242,7 @@ def request_of(task: IntakeTask) -> SendRequest:
         lane=None if lane is None else Lane(lane),
         draft=draft,
         allow_past_schedule=late is not None,
+        traceparent=task.traceparent,
     )
 
 

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from messaging import pace_state
+from messaging.pace_state import PaceState
+from messaging.redis_address import client
 from workers import pacing_scripts as scripts
+from workers.metrics import road
 from workers.pace import SLOWED_S, Pace
 
 _log = structlog.get_logger(__name__)
@@ -45,19 +47,6 @@ class Grant:
     granted: int
     wait_s: float
     waiting_for: str = _HELD_UP_BY["second"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaceState:
-    """How fast an account goes at this moment; None: not known, or not limited."""
-
-    paused_until: datetime | None = None
-    rate: float | None = None
-    """Messages a second."""
-    tokens: float | None = None
-    """Messages that could be sent at once."""
-    sent_today: int | None = None
-    """Messages since midnight UTC, of an account that is warmed up."""
 
 
 class Pacer(Protocol):
@@ -106,16 +95,14 @@ class RedisPacer:
     """The pacer all workers share."""
 
     def __init__(
-        self, url: str, *, prefix: str = "messaging:pace", clock_s: Callable[[], float] = time.monotonic
+        self, url: str, *, prefix: str = pace_state.PREFIX, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._redis: Any = Redis.from_url(
-            url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, protocol=2
-        )
+        self._redis: Any = client(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, protocol=2)
         self._reserve = self._redis.register_script(scripts.RESERVE)
         self._give_back = self._redis.register_script(scripts.GIVE_BACK)
         self._pause = self._redis.register_script(scripts.PAUSE)
         self._slow = self._redis.register_script(scripts.SLOW)
-        self._state = self._redis.register_script(scripts.STATE)
+        self._state = self._redis.register_script(pace_state.STATE)
         self._seats = self._redis.register_script(scripts.SEATS)
         self._leave = self._redis.register_script(scripts.LEAVE)
         self._tally = self._redis.register_script(scripts.TALLY)
@@ -139,6 +126,7 @@ class RedisPacer:
             return Grant(wanted, 0.0)
         if granted:
             return Grant(int(granted), 0.0)
+        road().paced(limit.decode(), int(wait_ms) / 1000)
         return Grant(0, int(wait_ms) / 1000, _HELD_UP_BY[limit.decode()])
 
     async def give_back(self, provider_id: int, count: int, pace: Pace) -> None:
@@ -184,13 +172,7 @@ class RedisPacer:
 
     async def state(self, provider_id: int) -> PaceState:
         """How fast the account goes; raises `RedisError` when Redis is away."""
-        paused, rate, tokens, sent = await self._state(keys=[self._key(provider_id, "account")])
-        return PaceState(
-            paused_until=datetime.fromtimestamp(int(paused) / 1000, UTC) if paused else None,
-            rate=float(rate) if rate else None,
-            tokens=max(0.0, float(tokens)) if tokens else None,
-            sent_today=int(sent) if sent else None,
-        )
+        return pace_state.parsed(await self._state(keys=[self._key(provider_id, "account")]))
 
     async def tally(self, provider_id: int, *, sent: int, dead: int, of: str = "sends") -> tuple[int, int]:
         """Sends and dead verdicts of the account in this minute and the last, over all workers.

@@ -123,22 +123,6 @@ return ends
 """
 )
 
-STATE = (
-    _NOW
-    + """
--- KEYS: account. Answers {paused until, rate, tokens of the second, sent today}; empty texts for what is not there.
-local state = redis.call('HMGET', KEYS[1], 'paused', 'rate', 'tokens', 'at', 'day', 'sent')
-local paused = tonumber(state[1] or '0')
-local tokens = ''
-if state[2] and state[3] then
-  local rate = tonumber(state[2])
-  tokens = tostring(math.min(math.max(1, rate), state[3] + math.max(0, now - state[4]) * rate / 1000))
-end
-return {paused > now and tostring(paused) or '', state[2] or '', tokens,
-  tonumber(state[5] or '0') == day and state[6] or ''}
-"""
-)
-
 SEATS = (
     _NOW
     + """

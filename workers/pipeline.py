@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -48,6 +48,8 @@ class Answered:
     """Targets whose owner refuses, with the provider's reason."""
     withdraw: bool = False
     """The guard tripped: the provider stops and its recent dead verdicts are taken back."""
+    actions: Mapping[int, Action] = field(default_factory=dict)
+    """What was answered for each target that was not accepted."""
 
 
 class Book(Protocol):
@@ -136,6 +138,8 @@ class Pipeline:
         self._start = adapter.start if seats is None and isinstance(adapter, StartingAdapter) else None
         self._answers: list[tuple[Claimed, Outcome]] = []
         self._in_hand = 0
+        self._together = plan.window
+        """So many answers are recorded at once: a window."""
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._claiming = True
@@ -168,8 +172,7 @@ class Pipeline:
             await self._wait_for_room()
             if self._is_halted():
                 return
-            wanted = min(plan.request_size if plan.trial else plan.window, left)
-            granted = await self._reserve(wanted)
+            granted = await self._reserve(left)
             if not granted:
                 return
             window = await self._claim_window(cursor, granted)
@@ -178,6 +181,7 @@ class Pipeline:
                 return
             cursor, left = window.cursor, left - granted
             self._in_hand += len(window.claimed)
+            self._together = max(plan.window, len(window.claimed))
             # no more requests than may be in flight: that many rows are claimed at most
             if self._start is not None:
                 for delivery in window.claimed:
@@ -190,9 +194,13 @@ class Pipeline:
             if window.exhausted or (plan.trial and window.claimed):
                 return
 
-    async def _reserve(self, wanted: int) -> int:
-        """Tokens for up to so many; 0 where the rest is to be given back until there are some."""
+    async def _reserve(self, left: int) -> int:
+        """Tokens for a window; 0 where the rest is to be given back until there are some.
+
+        Where tokens are what limits, everything that may be in flight is claimed at once: there is nothing to overlap.
+        """
         plan, waited_s = self._plan, 0.0
+        wanted = min(plan.request_size if plan.trial else plan.window, left)
         while not self._is_halted():
             grant = await self._pacer.reserve(plan.provider_id, wanted, pace=plan.pace, high=plan.high)
             if grant.granted:
@@ -202,6 +210,8 @@ class Pipeline:
                 self._wait(grant.wait_s, grant.waiting_for)
                 return 0
             await asyncio.sleep(grant.wait_s)  # to end this run and begin another would cost more
+            if not plan.trial:
+                wanted = min(max(plan.window, self._most() - self._in_hand), left)
         return 0
 
     async def _claim_window(self, cursor: int, size: int) -> Window | None:
@@ -212,10 +222,13 @@ class Pipeline:
             return None
 
     async def _wait_for_room(self) -> None:
-        most = self._plan.window if self._plan.alone else 2 * self._plan.window
-        while self._in_hand + self._plan.window > most and not self._is_halted():
+        while self._in_hand + self._plan.window > self._most() and not self._is_halted():
             self._room.clear()
             await self._room.wait()
+
+    def _most(self) -> int:
+        """So many rows may be claimed and not recorded."""
+        return self._plan.window if self._plan.alone else 2 * self._plan.window
 
     # -- send --------------------------------------------------------------------------------------
 
@@ -246,7 +259,7 @@ class Pipeline:
     def _tell_recorder(self, new: int) -> None:
         answered = len(self._answers)
         # the first answer starts the clock, a full window ends it: no need to wake anybody in between
-        if answered <= new or answered >= self._plan.window or answered >= self._in_hand:
+        if answered <= new or answered >= self._together or answered >= self._in_hand:
             self._changed.set()
 
     def _begin(self, start: _Start, delivery: Claimed, group: asyncio.TaskGroup) -> None:
@@ -377,7 +390,7 @@ class Pipeline:
         deadline: float | None = None
         while True:
             answered = len(self._answers)
-            if answered >= self._plan.window or (answered and answered >= self._in_hand):
+            if answered >= self._together or (answered and answered >= self._in_hand):
                 return
             if not self._claiming and not self._in_hand:
                 return
@@ -412,7 +425,8 @@ class Pipeline:
             self.ending.paused = True
             self._wait(30.0, "the provider, stopped: it called most addresses dead")
             dead = []
-        return Answered(verdicts, [Dead(d.target_id, o.dead_since) for d, o in dead], refused, withdraw)
+        actions = {d.target_id: o.action for d, o in others}
+        return Answered(verdicts, [Dead(d.target_id, o.dead_since) for d, o in dead], refused, withdraw, actions)
 
     def _verdict(self, delivery: Claimed, outcome: Outcome) -> Verdict:
         if outcome.code == UNSENT and self._stopped is not None:

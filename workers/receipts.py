@@ -36,6 +36,7 @@ from messaging.store.receipt_effects import Applied, Source
 from messaging.store.receipts import KeptReceipt, ReceiptState, Settled
 from messaging.vault import Vault
 from workers.adapters import account_of, module_of
+from workers.metrics import counted, road
 from workers.pacing import Pacer
 from workers.providers.base import Account, Fetch, ReceiptReader
 from workers.providers.bounded import BoundedClient
@@ -98,6 +99,7 @@ class Receipts:
         with self._engine.begin() as connection:
             read, replays = _without_replays(connection, account.id, read)
             receipts.settle(connection, [*settled, *replays])
+        _count(account.kind, [*settled, *replays])
         try:
             await self._apply(account, read)
         except AWAY:
@@ -113,8 +115,12 @@ class Receipts:
         source = Source(account.id, account.project_id, kind.channel, kind.finds_by_id)
         with self._engine.begin() as connection:
             applied = receipt_effects.apply(connection, self._vault, source, told)
-            receipts.settle(connection, _settled(read, applied))
+            settled = _settled(read, applied)
+            receipts.settle(connection, settled)
             self._stop_if_told(connection, account, told)
+        _count(account.kind, settled)
+        for status, by in applied.statuses.items():
+            counted(kind.channel, account.kind).settled(status, "receipt", by)
         await self._weigh(account, applied)
 
     async def _apply_alone(self, account: ProviderAccount, each: _Read) -> None:
@@ -126,7 +132,8 @@ class Receipts:
         except Exception as error:  # noqa: BLE001  whatever it is, it is about this one
             reason = f"It can't be applied ({type(error).__name__}); the log has more."
             with self._engine.begin() as connection:
-                receipts.settle(connection, [Settled(each.kept.id, ReceiptState.REFUSED, reason=reason)])
+                receipts.settle(connection, refused := [Settled(each.kept.id, ReceiptState.REFUSED, reason=reason)])
+            _count(account.kind, refused)
 
     async def _read(self, account: ProviderAccount, kept: Sequence[KeptReceipt]) -> tuple[list[_Read], list[Settled]]:
         reader = cast("ReceiptReader", getattr(module_of(account.kind), "read_receipts", _reads_nothing))
@@ -201,6 +208,11 @@ class Receipts:
             return answer.content
 
         return fetch
+
+
+def _count(kind: str, settled: Sequence[Settled]) -> None:
+    for each in settled:
+        road().receipts.labels(kind, each.state.name.lower()).inc()
 
 
 def _without_replays(

@@ -35,6 +35,7 @@ from messaging.store import (
 from messaging.store.batches import RECEIPTS_HINT, BatchRef, Hint
 from messaging.store.vault_keys import open_vault
 from messaging.wire import deliver_queue
+from workers.metrics import counted, road
 
 _log = structlog.get_logger(__name__)
 
@@ -81,7 +82,10 @@ def sweep(engine: Engine, settings: Settings, publisher: Publisher) -> Swept:
         expired = dead_targets.expire(connection, grace_s=settings.dead_grace_s, limit=10_000)
     erased = _erase(engine, settings)  # last: it may read whole partitions, and everything due is on its way by then
     swept = Swept(len(started), len(stalled), moved, hinted, closed, finished, expired, erased)
+    road().sweeps.inc()
     if any(asdict(swept).values()):
+        for what, count in asdict(swept).items():
+            road().swept.labels(what).inc(count)
         _log.info("Swept.", **asdict(swept))
     return swept
 
@@ -101,6 +105,7 @@ def _fail_over(engine: Engine, publisher: Publisher) -> int:
             return 0
         moved = failover.move_waiting(connection, limit=_LIMIT)
     publisher.publish(moved.hints)
+    road().moved.inc(moved.deliveries)
     return moved.deliveries
 
 
@@ -123,12 +128,14 @@ def _close_ended(connection: Connection) -> int:
     ended = finishing.open_batches_of_ended(connection, limit=_LIMIT)
     for batch in ended:
         ref = BatchRef(batch.month, batch.id)
-        ledger.settle_lost(connection, ref)
+        counts = counted(batch.channel, batch.kind)
+        counts.settled(DeliveryStatus.UNKNOWN, "worker_lost", ledger.settle_lost(connection, ref))
         if batch.cancelled:
             status, code, error = DeliveryStatus.CANCELLED, "cancelled", "The message was cancelled."
         else:
             status, code, error = DeliveryStatus.EXPIRED, "expired", "Not sent before the message expired."
-        ledger.settle_waiting(connection, ref, status, code=code, error=error)
+        for ended_as, by in ledger.settle_waiting(connection, ref, status, code=code, error=error).items():
+            counts.settled(ended_as, code, by)
         batches.close(connection, ref)
     return len(ended)
 

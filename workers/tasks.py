@@ -11,16 +11,18 @@ import structlog
 from celery.exceptions import Reject
 from celery.worker.control import Panel
 
+from messaging import tracing
 from messaging.errors import MessagingError
 from messaging.store import intake_keys
 from messaging.store.batches import RECEIPTS_HINT, BatchRef
 from messaging.store.engine import AWAY as _AWAY
 from messaging.store.engine import open_engine
-from messaging.wire import Queue, TaskName
+from messaging.wire import PRODUCERS_TASKS, Queue, TaskName
 from workers import fanout, intake
 from workers import sweep as sweeping
 from workers.admission import ETA_HEADER, EXPIRES_HEADER, SIGNED_UNTIL_HEADER, UNREADABLE_HEADER
 from workers.app import app, settings
+from workers.metrics import road
 from workers.quiet import Task
 from workers.wiring import wiring
 
@@ -63,6 +65,7 @@ def _take(task: Any, name: TaskName, args: tuple[Any, ...], kwargs: dict[str, An
         queue=(request.delivery_info or {}).get("routing_key") or Queue.INTAKE,
         again=_came_again(request),
         signed_until=None if signed_until is None else datetime.fromisoformat(signed_until),
+        traceparent=tracing.parse(request.get(tracing.HEADER)),
     )
     wired = wiring()
     for pause_s in (*_WAIT_FOR_DATABASE_S, None):
@@ -167,6 +170,8 @@ def check_provider(check_id: str) -> str:
 def refuse(task_id: str, task_name: str, reason: str) -> None:
     """Count and log what `workers.admission` put this in place of."""
     _log.error("A task was refused.", task_id=task_id, task=task_name, reason=reason)
+    known = task_name if task_name in PRODUCERS_TASKS else "unknown"  # it says what it likes
+    road().intake_tasks.labels(known, "refused").inc()
     try:
         with wiring().engine.begin() as connection:
             intake_keys.refuse(connection, task_id=task_id, task_name=task_name, reason=reason)
@@ -178,7 +183,8 @@ def refuse(task_id: str, task_name: str, reason: str) -> None:
 def sweep() -> None:
     """Find everything due, stuck or lost."""
     wired = wiring()
-    wired.sweeps.do(lambda: sweeping.sweep(wired.engine, wired.settings, wired.publisher))
+    if wired.sweeps.do(lambda: sweeping.sweep(wired.engine, wired.settings, wired.publisher)):
+        wired.swept.leave()
 
 
 @app.task(name=TaskName.HOUSEKEEPING, ignore_result=True, throws=_AWAY, acks_late=False)

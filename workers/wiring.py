@@ -7,6 +7,7 @@ import threading
 
 from sqlalchemy import Engine
 
+from messaging import tracing
 from messaging.publish import Publisher
 from messaging.settings import Settings
 from messaging.store.engine import open_engine
@@ -19,6 +20,7 @@ from workers.pacing import NoPacer, RedisPacer
 from workers.pulse import pulse
 from workers.receipts import Receipts
 from workers.seldom import Seldom
+from workers.sweep_mark import SweepMark
 from workers.tokens import SharedTokens
 
 _THREADS = 8
@@ -30,11 +32,13 @@ class Wiring:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        tracing.set_up(settings, "worker")
         self.engine: Engine = open_engine(settings, role="worker", pool_size=_THREADS)
         self.vault = open_vault(self.engine, settings.secret_key.get_secret_value())
         self.publisher = Publisher(settings)
         self.loop = LoopThread(threads=_THREADS)
         self.sweeps = Seldom(settings.sweep_every_s / 2)
+        self.swept = SweepMark(settings.pacing_url)
         self.receipts: Receipts
         self.checks: Checks
         self.deliverer: Deliverer = self.loop.run(self._deliverer())

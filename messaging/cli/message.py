@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from messaging.cli import completion
 from messaging.cli.connection import connect
-from messaging.cli.options import DataDir, Json, Limit
+from messaging.cli.options import DataDir, Json, Limit, MessageId
 from messaging.cli.output import note, print_fields, print_json, print_table, progress_bar
 from messaging.errors import MessagingError
 from messaging.status import DeliveryStatus, MessageState
@@ -16,8 +17,6 @@ from messaging.status import DeliveryStatus, MessageState
 if TYPE_CHECKING:
     from messaging.client.messaging import Messaging
     from messaging.store.messages import MessageView
-
-MessageId = Annotated[str, typer.Argument(help="Id of the message.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +27,12 @@ def register(app: typer.Typer) -> None:
 
 def status(
     message_id: Annotated[
-        str | None, typer.Argument(help="Id of the message; the newest ones when left out.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Id of the message; the newest ones when left out.",
+            show_default=False,
+            autocompletion=completion.messages,
+        ),
     ] = None,
     *,
     limit: Limit = 25,
@@ -108,10 +112,14 @@ def retry(
         list[str] | None, typer.Option("--code", help="Only what failed with this error code; may be repeated.")
     ] = None,
     data_dir: DataDir = None,
+    json: Json = False,
 ) -> None:
     """Send again what failed, and nothing else."""
     with connect(data_dir) as messaging:
         retried = messaging.retry_failed(message_id, codes=code or ())
+    if json:
+        print_json({"deliveries": retried.deliveries, "unserved": retried.unserved})
+        return
     note(f"{retried.deliveries:,} deliveries of message {message_id} are sent again.")
     if retried.unserved:
         note(

@@ -1,4 +1,4 @@
-"""Options that many commands share."""
+"""Options and arguments that many commands share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from messaging.cli import completion
 
 DataDir = Annotated[
     Path | None,
@@ -20,3 +22,6 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most 
 After = Annotated[
     str | None, typer.Option("--after", help="Go on after this id, the last of the page before.", show_default=False)
 ]
+MessageId = Annotated[str, typer.Argument(help="Id of the message.", autocompletion=completion.messages)]
+TopicId = Annotated[str, typer.Argument(help="Id of the topic.", autocompletion=completion.topics)]
+ProviderId = Annotated[str, typer.Argument(help="Id of the provider.", autocompletion=completion.providers)]

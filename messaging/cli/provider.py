@@ -12,8 +12,9 @@ import typer
 
 from messaging.catalog import KINDS, ProviderKind, kind_of
 from messaging.channel import Channel
+from messaging.cli import completion
 from messaging.cli.connection import connect
-from messaging.cli.options import After, DataDir, Json, Limit
+from messaging.cli.options import After, DataDir, Json, Limit, ProviderId
 from messaging.cli.output import note, print_fields, print_json, print_table
 from messaging.errors import InvalidArgumentError
 from messaging.limits import Limits
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-Kind = Annotated[str, typer.Argument(help="Kind of provider; `messaging provider kinds` lists them.")]
-ProviderId = Annotated[str, typer.Argument(help="Id of the provider.")]
+Kind = Annotated[
+    str,
+    typer.Argument(help="Kind of provider; `messaging provider kinds` lists them.", autocompletion=completion.kinds),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A credential or option.", show_default=False)
 ]

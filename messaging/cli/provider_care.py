@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messaging.cli.connection import connect
-from messaging.cli.options import DataDir, Json, Limit
+from messaging.cli.options import DataDir, Json, Limit, ProviderId
 from messaging.cli.output import note, print_fields, print_json, print_table, shown
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 _WAIT_S = 90.0
 _COLUMNS = ("STEP", "STATE", "TOOK", "DETAIL")
 _STYLES = {"passed": "green", "failed": "red", "waiting": "yellow", "skipped": "dim"}
-
-ProviderId = Annotated[str, typer.Argument(help="Id of the provider.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from messaging.channel import Channel, Lane
+from messaging.cli import completion
 from messaging.cli.audience import parse_audience
 from messaging.cli.connection import connect
 from messaging.cli.message import refuse_failed, show_message, wait_for
@@ -22,7 +23,13 @@ from messaging.message import Attachment
 app = typer.Typer(no_args_is_help=True)
 
 To = Annotated[
-    list[str], typer.Option("--to", metavar="WHO", help="topic:ID, user:ID, target:ID, or an address. Repeatable.")
+    list[str],
+    typer.Option(
+        "--to",
+        metavar="WHO",
+        help="topic:ID, user:ID, target:ID, or an address. Repeatable.",
+        autocompletion=completion.recipients,
+    ),
 ]
 At = Annotated[str | None, typer.Option("--at", help="When: 2026-11-24T09:00, or +15m.", show_default=False)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is finished; exits with 1 if it failed.")]

@@ -44,10 +44,12 @@ def api(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
-    """Serve the HTTP API (one process of the stack)."""
+    """Serve the HTTP API and the console (one process of the stack)."""
+    from messaging.console.app import create_app
     from messaging.http.serve import run_api
+    from messaging.settings import Settings
 
-    run_api(host, port)
+    run_api(create_app(Settings.load()), host, port)
 
 
 def sandbox(

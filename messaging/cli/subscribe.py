@@ -11,7 +11,7 @@ import typer
 
 from messaging.channel import Channel
 from messaging.cli.connection import connect
-from messaging.cli.options import DataDir, Json
+from messaging.cli.options import DataDir, Json, TopicId
 from messaging.cli.output import note, plain, print_json, progress_bar
 from messaging.errors import InvalidArgumentError
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from messaging.store.bulk_subscribe import BulkProgress, BulkResult
 
 REJECTED_SHOWN = 20
-
-TopicId = Annotated[str, typer.Argument(help="Id of the topic.")]
+HEADER = (
+    "UTF-8 (- is stdin); its first line names email, phone, token or target_id, and any of user_id, name, provider."
+)
+"""What a file of subscribers looks like."""
+STRICT = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a line was rejected.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +41,11 @@ def subscribe(
         Path | None,
         typer.Option(
             "--csv",
-            help="File (- is stdin) whose first line names email, phone, token or target_id, and any of user_id,"
-            " name, provider.",
+            help=HEADER,
             show_default=False,
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a line was rejected.")] = False,
+    strict: STRICT = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
@@ -51,7 +53,7 @@ def subscribe(
     if (csv is None) == (not target_ids):
         raise InvalidArgumentError("TARGET", "name targets, or a file with --csv")
     if csv is not None:
-        _from_file(topic_id, csv, data_dir, strict=strict, json=json)
+        import_file(topic_id, csv, data_dir, strict=strict, json=json)
         return
     with connect(data_dir) as messaging:
         created = messaging.topics.subscribe(topic_id, *(target_ids or ()))
@@ -77,7 +79,11 @@ def unsubscribe(
         note(f"{gone:,} unsubscribed.")
 
 
-def _from_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool, json: bool) -> None:
+def import_file(topic_id: str, csv: Path, data_dir: Path | None, *, strict: bool, json: bool) -> None:
+    """Subscribe everybody in a file (- is stdin) and say what became of it; exits with 1 if `strict` and a line is bad.
+
+    Raises `InvalidArgumentError` for a file that is not UTF-8, or whose header says something else.
+    """
     with ExitStack() as open_:
         file: TextIO = sys.stdin if str(csv) == "-" else open_.enter_context(csv.open(encoding="utf-8-sig", newline=""))
         messaging = open_.enter_context(connect(data_dir))

@@ -55,12 +55,13 @@ def list_(
         typer.Option("--reason", help="Whose reason begins so, e.g. complained.", show_default=False),
     ] = None,
     limit: Limit = 100,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="Leave out so many, the newest.")] = 0,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """List the entries, newest first. Addresses are kept as keyed hashes only."""
     with connect(data_dir) as messaging:
-        found = messaging.suppressions.list(channel=channel, scope=scope, reason=reason, limit=limit)
+        found = messaging.suppressions.list(channel=channel, scope=scope, reason=reason, limit=limit, offset=offset)
     if json:
         print_json(found)
         return

@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from messaging.channel import Channel
+from messaging.cli import completion
 from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit
-from messaging.cli.output import note, print_json, print_table
+from messaging.cli.output import note, print_fields, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
+
+TargetId = Annotated[str, typer.Argument(help="Id of the target.")]
 
 
 @app.command()
@@ -61,7 +64,53 @@ def list_(
 
 
 @app.command()
-def delete(target_id: Annotated[str, typer.Argument(help="Id of the target.")], *, data_dir: DataDir = None) -> None:
+def show(target_id: TargetId, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show a target."""
+    with connect(data_dir) as messaging:
+        target = messaging.targets.get(target_id)
+    if json:
+        print_json(target)
+        return
+    print_fields(
+        {
+            "id": target.id,
+            "channel": target.channel,
+            "address": target.identifier,
+            "name": target.name,
+            "user": target.user_id,
+            "provider": target.provider_id,
+            "expired": target.expired,
+            "created": target.created_at,
+        }
+    )
+
+
+@app.command()
+def update(
+    target_id: TargetId,
+    *,
+    identifier: Annotated[
+        str | None, typer.Option("--address", help="Another address; a dead target lives again.", show_default=False)
+    ] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option("--provider", help="Another provider.", show_default=False, autocompletion=completion.providers),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name for people.", show_default=False)] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Change a target: what is named is replaced, the rest stays."""
+    with connect(data_dir) as messaging:
+        target = messaging.targets.update(target_id, identifier=identifier, provider_id=provider, name=name)
+    if json:
+        print_json(target)
+    else:
+        note(f"Target {target.id} is changed.")
+
+
+@app.command()
+def delete(target_id: TargetId, *, data_dir: DataDir = None) -> None:
     """Remove a target and its subscriptions."""
     with connect(data_dir) as messaging:
         messaging.targets.delete(target_id)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from messaging.channel import Channel
 from messaging.cli.connection import connect
-from messaging.cli.options import After, DataDir, Json, Limit
+from messaging.cli.options import After, DataDir, Json, Limit, TopicId
 from messaging.cli.output import note, print_fields, print_json, print_table
+from messaging.cli.subscribe import HEADER, STRICT, import_file
 
 app = typer.Typer(no_args_is_help=True)
 
-TopicId = Annotated[str, typer.Argument(help="Id of the topic.")]
+_BAR = 40
+"""Characters of the longest bar of a picture."""
 
 
 @app.command()
@@ -81,3 +84,77 @@ def delete(topic_id: TopicId, *, data_dir: DataDir = None) -> None:
     with connect(data_dir) as messaging:
         messaging.topics.delete(topic_id)
     note(f"Topic {topic_id} is gone.")
+
+
+@app.command()
+def update(
+    topic_id: TopicId,
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="Name for people.", show_default=False)] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", help="What it is about.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Change a topic: what is named is replaced, the rest stays."""
+    with connect(data_dir) as messaging:
+        topic = messaging.topics.update(topic_id, name=name, description=description)
+    if json:
+        print_json(topic)
+    else:
+        note(f"Topic {topic.id} is changed.")
+
+
+@app.command()
+def subscribers(
+    topic_id: TopicId, *, limit: Limit = 100, after: After = None, data_dir: DataDir = None, json: Json = False
+) -> None:
+    """List the subscribers of a topic, oldest first."""
+    with connect(data_dir) as messaging:
+        found = messaging.topics.subscribers(topic_id, after=after, limit=limit)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "TARGET", "CHANNEL", "ADDRESS", "USER", "NAME", "SINCE"),
+        ((s.id, s.target_id, s.channel, s.target.identifier, s.user_id, s.user_name, s.created_at) for s in found),
+        empty=f"No subscribers. Add some with `messaging subscribe {topic_id}`.",
+    )
+    if len(found) == limit:
+        note(f"There may be more: --after {found[-1].id}")
+
+
+@app.command()
+def growth(
+    topic_id: TopicId,
+    *,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="So many days, today included.")] = 30,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Show how a topic grew, by day (UTC). Who left since is not counted."""
+    with connect(data_dir) as messaging:
+        found = messaging.topics.growth(topic_id, days=days)
+    if json:
+        print_json(found)
+        return
+    most = max(1, *(each.subscribers for each in found))
+    print_table(
+        ("DAY", "JOINED", "SUBSCRIBERS", ""),
+        ((each.day, each.joined, each.subscribers, "█" * (each.subscribers * _BAR // most)) for each in found),
+        empty="",
+    )
+
+
+@app.command("import")
+def import_(
+    topic_id: TopicId,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help=HEADER)],
+    *,
+    strict: STRICT = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Subscribe everybody in a file; users and targets are made where they are missing."""
+    import_file(topic_id, file, data_dir, strict=strict, json=json)

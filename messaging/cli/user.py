@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,6 +73,32 @@ def show(user_id: UserId, *, data_dir: DataDir = None, json: Json = False) -> No
         ((t.id, t.channel, t.identifier, t.provider_id, t.expired) for t in targets),
         empty="No targets.",
     )
+
+
+@app.command()
+def update(
+    user_id: UserId,
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="Name for people.", show_default=False)] = None,
+    email: Annotated[
+        str | None, typer.Option("--email", help="Another address; '' takes it away, with its target.")
+    ] = None,
+    phone: Annotated[
+        str | None, typer.Option("--phone", help="Another number; '' takes it away, with its target.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Change a user: what is named is replaced, the rest stays."""
+    changes: dict[str, Any] = {
+        field: value or None for field, value in (("email", email), ("phone", phone)) if value is not None
+    }
+    with connect(data_dir) as messaging:
+        user = messaging.users.update(user_id, name=name, **changes)
+    if json:
+        print_json(user)
+    else:
+        note(f"User {user.id} is changed.")
 
 
 @app.command()

@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Self
 
+from messaging import tracing
 from messaging.channel import Lane, OnUnknown
+from messaging.client.messages import Messages
+from messaging.client.overview import Overview, look
+from messaging.client.projects import Keys, Projects
 from messaging.client.providers import Providers
 from messaging.client.quarantine import Quarantine
 from messaging.client.runtime import read_runtime
@@ -36,19 +40,26 @@ _POLL_S = (0.05, 0.5)
 class Messaging:
     """A connection to a running system. A call that returns has committed.
 
-    `users`, `targets`, `topics`, `providers` and `suppressions` hold what messages refer to. Safe to share
-    between threads; open one after any fork.
+    `users`, `targets`, `topics`, `providers` and `suppressions` hold what messages refer to, `messages` finds them and
+    their recipients, `keys` and `projects` are for whoever runs it. Safe to share between threads; open one after any
+    fork.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        """Connect with `settings`, else with those of the environment (`MESSAGING_*`); raises `SettingsError`."""
-        self._session = session = Session(settings or Settings.load())
+    def __init__(self, settings: Settings | None = None, *, session: Session | None = None) -> None:
+        """Connect with `settings`, else with those of the environment (`MESSAGING_*`); raises `SettingsError`.
+
+        `session` shares connections that are open already.
+        """
+        self._session = session = session or Session(settings or Settings.load())
         self.users = Users(session)
         self.targets = Targets(session)
         self.topics = Topics(session)
         self.providers = Providers(session)
         self.suppressions = Suppressions(session)
         self.quarantine = Quarantine(session)
+        self.messages = Messages(session)
+        self.projects = Projects(session)
+        self.keys = Keys(session)
 
     @classmethod
     def connect(
@@ -64,15 +75,18 @@ class Messaging:
         return cls(settings)
 
     @classmethod
-    def from_runtime(cls, path: str | os.PathLike[str] = "data") -> Self:
-        """A client of the stack whose data directory is `path`; raises `SettingsError` where none runs."""
+    def from_runtime(cls, path: str | os.PathLike[str] = "data", *, project: str | None = None) -> Self:
+        """A client of the stack whose data directory is `path`, for its own project or another.
+
+        Raises `SettingsError` where none runs.
+        """
         found = read_runtime(path)
         outside: dict[str, Any] = {} if found.callback_url is None else {"callback_url": found.callback_url}
         settings = Settings.load(
             database_url=found.database_url,
             secret_key=found.secret_key,
             broker_url=found.broker_url,
-            project=found.project,
+            project=project or found.project,
             **({} if os.environ.keys() & {"MESSAGING_PUBLIC_URL", "MESSAGING_CALLBACK_URL"} else outside),
         )
         return cls(settings)
@@ -116,6 +130,7 @@ class Messaging:
             id=id,
             idempotency_key=idempotency_key,
             draft=draft,
+            traceparent=tracing.current(),
         )
         with self._session.begin() as connection:
             accepted = accept(
@@ -161,6 +176,10 @@ class Messaging:
             retried = retry_failed(connection, message, codes=codes, expires_in_s=lives_s)
         self._session.publish(retried.hints)
         return retried
+
+    def overview(self) -> Overview:
+        """What goes out, what waits, what failed of late, and how the providers are."""
+        return look(self._session)
 
     def now(self) -> datetime:
         """The time by the database's clock, which decides when a message is due: build `scheduled_at` from this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from messaging.store import projects
 from messaging.store.batches import Hint
 from messaging.store.engine import open_engine
 from messaging.store.vault_keys import open_vault
+from messaging.vault import Vault
 
 if TYPE_CHECKING:
     from messaging.publish import Publisher
@@ -30,11 +31,21 @@ NO_BROKER = "memory://"
 class Session:
     """An engine and what goes with it; safe to share between threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Engine | None = None,
+        vault: Vault | None = None,
+        publish: Callable[[Sequence[Hint]], None] | None = None,
+    ) -> None:
+        """Of its own, or with the connections of a process that has them; those it leaves open."""
         self.settings = settings
-        self.engine: Engine = open_engine(settings, role="client")
-        self.vault = open_vault(self.engine, settings.secret_key.get_secret_value())
+        self._is_own = engine is None
+        self.engine = engine or open_engine(settings, role="client")
+        self.vault = vault or open_vault(self.engine, settings.secret_key.get_secret_value())
         self._publishes = settings.broker_url.get_secret_value() != NO_BROKER
+        self._publish = publish
         self._publisher: Publisher | None = None
         self._project: int | None = None
         self._lock = threading.Lock()
@@ -57,6 +68,9 @@ class Session:
         """Publish hints of what is committed. A broker that is away costs a second: the sweep finds the work."""
         if not self._publishes or not hints:
             return
+        if self._publish is not None:
+            self._publish(hints)
+            return
         with self._lock:
             if self._publisher is None:
                 from messaging.publish import Publisher  # noqa: PLC0415  Celery, only for those who send
@@ -71,4 +85,5 @@ class Session:
         """Close every connection."""
         if self._publisher is not None:
             self._publisher.close()
-        self.engine.dispose()
+        if self._is_own:
+            self.engine.dispose()

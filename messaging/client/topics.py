@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from messaging.channel import Channel
 from messaging.client.session import Session
 from messaging.client.words import optional_word
-from messaging.store import subscribers, topics
+from messaging.store import subscribers, topic_growth, topics
 from messaging.store.bulk_rows import BulkRow
 from messaging.store.bulk_subscribe import BulkProgress, BulkResult, bulk_subscribe
 from messaging.store.subscribers import SubscriberView
+from messaging.store.topic_growth import Day
 from messaging.store.topics import TopicView
 
 
@@ -72,6 +73,11 @@ class Topics:
         """Subscriptions in order of creation, those after the subscriber `after`."""
         with self._session.begin() as connection:
             return subscribers.page(connection, self._session.project_id, topic_id, after=after, limit=limit)
+
+    def growth(self, topic_id: str, *, days: int = 30) -> Sequence[Day]:
+        """How many joined on each of the last `days` days (UTC), oldest first; raises `NotFoundError`."""
+        with self._session.begin() as connection:
+            return topic_growth.growth(connection, self._session.project_id, topic_id, days=days)
 
     def subscribe(self, topic_id: str, *target_ids: str) -> int:
         """How many of the targets were not subscribed before; raises `NotFoundError` for one that does not exist."""

@@ -9,12 +9,14 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
+from messaging import tracing
 from messaging.http.context import Context
 from messaging.http.cors import Cors
 from messaging.http.direct import Direct
 from messaging.http.dispatch import endpoint, error_response
 from messaging.http.errors import ApiError
 from messaging.http.health import routes as health_routes
+from messaging.http.metrics import Metrics
 from messaging.http.page_safety import PageSafety
 from messaging.http.receipts import routes as receipt_routes
 from messaging.http.reference_page import routes as reference_routes
@@ -23,7 +25,7 @@ from messaging.http.surface import OPERATIONS
 from messaging.http.unsubscribe import routes as unsubscribe_routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -40,6 +42,7 @@ async def _root(_request: Request) -> JSONResponse:
             "health": "/health/ready",
             "reference": "/v1/docs",
             "openapi": "/v1/openapi.json",
+            "console": "/console",
         }
     )
 
@@ -67,24 +70,37 @@ async def _not_allowed(request: Request, _error: Exception) -> Response:
     )
 
 
-def create_app(settings: Settings) -> PageSafety:
-    """The application for `settings`; it opens no connection before the first request."""
+def _nothing_more(_context: Context) -> Sequence[Route]:
+    return ()
+
+
+def create_app(settings: Settings, more: Callable[[Context], Sequence[Route]] = _nothing_more) -> PageSafety:
+    """The application for `settings`; it opens no connection before the first request. `more` adds routes to it."""
     context = Context(settings)
+    metrics = Metrics(context)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tracing.set_up(settings, "api")
         yield
+        metrics.close()
         context.close()
+        tracing.shut_down()
 
-    endpoints = {(operation.method, f"/v1{operation.path}"): endpoint(context, operation) for operation in OPERATIONS}
+    endpoints = {
+        (operation.method, f"/v1{operation.path}"): metrics.requests.counted(operation, endpoint(context, operation))
+        for operation in OPERATIONS
+    }
     routes = [Route(path, answer, methods=[method]) for (method, path), answer in endpoints.items()]
     app = Starlette(
         routes=[
             Route("/", _root),
             *health_routes(settings),
+            *metrics.routes(),
             *reference_routes(OPERATIONS),
             *receipt_routes(context),
             *unsubscribe_routes(context),
+            *more(context),
             *routes,
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
-import redis.asyncio
+import redis
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from messaging.redis_address import client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from messaging.settings import Settings
 
 _TIMEOUT_S = 2.0
-_REDIS_SCHEMES = {"redis", "rediss"}
+_REDIS_SCHEMES = {"redis", "rediss", "sentinel"}
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672}
 
 
@@ -107,8 +109,8 @@ async def _ask_database(url: str) -> None:
 async def _ask_broker(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme in _REDIS_SCHEMES:
-        async with redis.asyncio.Redis.from_url(url) as client:
-            await client.ping()
+        async with client(url) as asked:
+            await asked.ping()
         return
     _, writer = await asyncio.open_connection(parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme, 5672))
     writer.close()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from messaging import tracing
 from messaging.channel import Channel, Lane, OnUnknown
 from messaging.content import parse_content
 from messaging.errors import MessagingError
@@ -70,6 +71,7 @@ def _request(call: Call, channel: Channel) -> SendRequest:
         expires_at=call["expiresAt"],
         on_unknown=None if call["onUnknown"] is None else OnUnknown(call["onUnknown"]),
         lane=None if call["lane"] is None else Lane(call["lane"]),
+        traceparent=tracing.of_headers(call.headers),
         **more,
     )
 

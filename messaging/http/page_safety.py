@@ -33,9 +33,9 @@ _OVER_TLS = (b"strict-transport-security", f"max-age={_HSTS_S}".encode())
 """Without `includeSubDomains`: what else lives under the name is not ours to decide (RFC 6797 §6.1.2)."""
 
 
-def page_policy(*, style: str = "'none'", script: str = "'none'") -> str:
-    """The policy of a page of ours whose forms go to us; `style` and `script` are CSP sources."""
-    return f"{_NOTHING}; style-src {style}; script-src {script}; form-action 'self'; {_CLOSED}"
+def page_policy(*, style: str = "'none'", script: str = "'none'", more: str = "") -> str:
+    """The policy of a page of ours whose forms go to us; `style` and `script` are CSP sources, `more` further rules."""
+    return f"{_NOTHING}; style-src {style}; script-src {script}; form-action 'self'; {_CLOSED}{more and '; '}{more}"
 
 
 def hash_source(content: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from messaging.http.app import create_app
 from messaging.http.slow_clients import PatientProtocol
 from messaging.interpreter import collect_seldom
 from messaging.log_lines import set_up_logs
-from messaging.settings import Settings
 
 _GRACE_S = 20
 """For requests under way when SIGTERM comes; less than what the runner and systemd wait before SIGKILL."""
@@ -18,9 +17,8 @@ _BACKLOG = 512
 """Connections the system holds until we have looked at them."""
 
 
-def run_api(host: str, port: int) -> None:
-    """Serve the application on `host`:`port` until SIGTERM or SIGINT. Raises SettingsError for missing settings."""
-    app = create_app(Settings.load())
+def run_api(app: ASGIApp, host: str, port: int) -> None:
+    """Serve the application on `host`:`port` until SIGTERM or SIGINT."""
     collect_seldom()
     set_up_logs()
     uvicorn.run(

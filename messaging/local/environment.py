@@ -43,6 +43,7 @@ def sandbox_environment(addresses: Mapping[str, str]) -> dict[str, str]:
     kinds = (*_SANDBOX_ENDPOINTS, *web.names())
     env = {f"MESSAGING_ENDPOINTS__{kind.upper()}": addresses[kind] for kind in kinds if kind in addresses}
     env["MESSAGING_CA_FILE"] = addresses["ca_file"]
+    env["MESSAGING_SANDBOX_URL"] = addresses["control"]
     # the mail stand-in, and receivers of webhooks that people try here
     env["MESSAGING_PRIVATE_DESTINATIONS"] = os.environ.get("MESSAGING_PRIVATE_DESTINATIONS", "127.0.0.0/8,::1")
     return env
@@ -53,5 +54,5 @@ def flower_environment(password: str, cookie_secret: str, *, events: bool) -> di
     return {
         "FLOWER_BASIC_AUTH": f"admin:{password}",
         "FLOWER_COOKIE_SECRET": cookie_secret,
-        "FLOWER_ENABLE_EVENTS": "true" if events else "false",  # events cost 45 % of a worker's rate
+        "FLOWER_ENABLE_EVENTS": "true" if events else "false",  # workers tell of their tasks unasked
     }

@@ -28,6 +28,9 @@ class Runtime:
     broker_url: str
     sandbox: Mapping[str, str] | None
     processes: Mapping[str, int]
+    console_email: str | None = None
+    console_password: str | None = None
+    """Of the operator that the stack made; None where others look after that."""
 
     def write(self, directory: Path) -> None:
         """Replace the file in `directory`, mode 0600."""

@@ -14,6 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from messaging.local.first_operator import ConsoleSignIn
     from messaging.local.runtime import Runtime
 
 
@@ -31,11 +32,15 @@ class Terminal:
         with suppress(OSError), self._log.open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {name} {text}\n")
 
-    def table(self, runtime: Runtime, directory: Path) -> None:
-        """The addresses, and where the secrets are: the table is safe to show, the API key is in the file."""
+    def table(self, runtime: Runtime, directory: Path, sign_in: ConsoleSignIn | None = None) -> None:
+        """The addresses, and where the secrets are: the table is safe to show, but for a password just made."""
         table = Table(title="Ready", show_header=False, title_justify="left")
         table.add_row("API", runtime.endpoint)
         table.add_row("Project", runtime.project)
+        table.add_row("Console", runtime.console)
+        if sign_in is not None:
+            kept = sign_in.password if sign_in.is_new else f"in {directory / 'console.password'}"
+            table.add_row("", f"sign in as {sign_in.email}, password {kept}")
         table.add_row("Flower", runtime.flower.partition("//")[0] + "//" + runtime.flower.rpartition("@")[2])
         if runtime.sandbox is not None:
             table.add_row("Sandbox", runtime.sandbox["control"] + "/inbox")

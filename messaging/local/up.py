@@ -19,6 +19,7 @@ from messaging.errors import SettingsError
 from messaging.local.environment import base_environment, flower_environment, sandbox_environment
 from messaging.local.errors import StackError
 from messaging.local.first_key import project_and_key
+from messaging.local.first_operator import console_sign_in
 from messaging.local.free_ports import is_free, remembered_ports
 from messaging.local.leftovers import only_one, stop_leftovers
 from messaging.local.parts import ProcessPart, SandboxPart
@@ -155,6 +156,7 @@ class _Stack:
             project, api_key = project_and_key(
                 self._directory, database_url=database_url, secret_key=secret_key, embedded=embedded_database
             )
+            sign_in = console_sign_in(self._directory, database_url=database_url)
         except SQLAlchemyError as error:
             raise StackError(
                 f"The database cannot be brought up to date: {error}. "
@@ -171,6 +173,8 @@ class _Stack:
         if addresses is not None and not (env.get("MESSAGING_PUBLIC_URL") or env.get("MESSAGING_CALLBACK_URL")):
             env["MESSAGING_CALLBACK_URL"] = f"http://127.0.0.1:{ports['api']}"  # the stand-ins report there
         env |= {"PORT": str(ports["api"]), "FLOWER_PORT": str(ports["flower"])}
+        env.setdefault("MESSAGING_CONSOLE_URL", f"http://127.0.0.1:{ports['api']}/console")
+        env.setdefault("MESSAGING_FLOWER_URL", f"http://127.0.0.1:{ports['flower']}")
         for process in PROCESSES:
             port = ports[process.name] if process.kind in {Kind.API, Kind.FLOWER} else 0
             self._runner.start(ProcessPart(process, self._directory, env, port))
@@ -188,9 +192,11 @@ class _Stack:
             broker_url=broker_url,
             sandbox=addresses,
             processes={},
+            console_email=None if sign_in is None else sign_in.email,
+            console_password=None if sign_in is None else sign_in.password,
         )
         self._write_runtime()
-        self._terminal.table(self._runtime, self._directory)
+        self._terminal.table(self._runtime, self._directory, sign_in)
         return True
 
     def _stay(self) -> None:

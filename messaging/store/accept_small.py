@@ -89,6 +89,7 @@ def said(small: Small, place: int) -> dict[str, Any]:
         "expires_at": None if new.expires_at is None else new.expires_at.isoformat(),
         "expires_in_s": new.expires_in_s,
         "most": small.most,
+        "traceparent": new.traceparent,
     }
 
 

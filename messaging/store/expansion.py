@@ -30,11 +30,13 @@ class ToExpand:
     first_page: bool
     fixed_provider: int | None = None
     """Number of the one provider that may carry it."""
+    traceparent: str | None = None
+    """The span it was accepted in."""
 
 
 _LOCK_FOR_EXPANSION = text(f"""
 SELECT id, project_id, channel, lane, topic_ids, user_ids, target_ids, cc_ids, bcc_ids, month, mark, cursor,
-       fixed_provider_id,
+       fixed_provider_id, traceparent,
        date_trunc('month', now() AT TIME ZONE 'UTC')::date AS this_month,
        (SELECT last_value FROM subscribers_id_seq) AS current_mark
   FROM messages WHERE id = :id AND state = {_M.PROCESSING.code} AND NOT expanded AND expires_at > now()
@@ -64,6 +66,7 @@ def lock_for_expansion(connection: Connection, message_id: int) -> ToExpand | No
         cursor=row.cursor,
         first_page=row.month is None,
         fixed_provider=row.fixed_provider_id,
+        traceparent=row.traceparent,
     )
 
 

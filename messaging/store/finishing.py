@@ -9,6 +9,7 @@ from datetime import date
 
 from sqlalchemy import Connection, RowMapping, text
 
+from messaging.channel import Channel
 from messaging.status import DeliveryStatus, MessageState, finished_state
 from messaging.store.messages import COUNTERS, SUMS
 
@@ -87,7 +88,8 @@ def _totals(row: RowMapping) -> tuple[dict[DeliveryStatus, int], str]:
 
 
 _OPEN_OF_ENDED = text(f"""
-SELECT b.month, b.id, m.state, m.expires_at <= now() AS expired, b.state AS batch_state
+SELECT b.month, b.id, m.state, m.expires_at <= now() AS expired, b.state AS batch_state, b.channel,
+       (SELECT p.kind FROM providers p WHERE p.id = b.provider_id) AS kind
   FROM messages m JOIN batches b ON b.month = m.month AND b.message_id = m.id AND b.state <> 2
  WHERE m.finished_at IS NULL AND m.state IN ({_ACTIVE})
    AND (m.state = {_M.CANCELLED.code} OR m.expires_at <= now())
@@ -103,9 +105,15 @@ class OpenBatch:
     month: date
     id: int
     cancelled: bool
+    channel: Channel
+    kind: str
+    """Of its provider; empty where that is gone."""
 
 
 def open_batches_of_ended(connection: Connection, *, limit: int) -> list[OpenBatch]:
     """Batches nobody works on whose message was cancelled or has expired, locked for this transaction."""
     rows = connection.execute(_OPEN_OF_ENDED, {"limit": limit})
-    return [OpenBatch(row.month, row.id, row.state == _M.CANCELLED.code) for row in rows]
+    return [
+        OpenBatch(row.month, row.id, row.state == _M.CANCELLED.code, Channel(row.channel), row.kind or "")
+        for row in rows
+    ]

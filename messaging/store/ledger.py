@@ -115,6 +115,8 @@ class Window:
     """Highest target id looked at; the next window starts after it."""
     exhausted: bool
     """True when no row after the cursor is due."""
+    declined: Sequence[tuple[DeliveryStatus, str]] = ()
+    """How those ended that were settled instead, and why."""
 
 
 def claim(
@@ -147,22 +149,27 @@ def window_of(connection: Connection, owned: Lease, row: Row[Any], *, after: int
         Claimed(target, address, name, attempt, doubts, _ROLES[role])
         for target, address, name, attempt, doubts, role in zip(*(values or () for values in columns), strict=True)
     ]
-    if row.o_declined:
-        _decline(connection, owned, row.o_declined, row.o_declined_codes)
+    declined = _decline(connection, owned, row.o_declined, row.o_declined_codes) if row.o_declined else ()
     cursor = row.o_cursor if row.o_found else after
-    return Window(claimed, cursor, exhausted=row.o_found < window or cursor >= owned.last_target)
+    return Window(claimed, cursor, row.o_found < window or cursor >= owned.last_target, declined)
 
 
-def _decline(connection: Connection, owned: Lease, targets: Sequence[int], codes: Sequence[str]) -> None:
+def _decline(
+    connection: Connection, owned: Lease, targets: Sequence[int], codes: Sequence[str]
+) -> list[tuple[DeliveryStatus, str]]:
     batches.look_up(connection)
+    ended: list[tuple[DeliveryStatus, str]] = []
     for code, (status, error) in _DECLINED.items():
         declined = [target for target, its in zip(targets, codes, strict=True) if its == code]
         if declined:
-            settled = connection.execute(
+            rows = connection.execute(
                 _DECLINE,
                 range_of(owned) | {"targets": declined, "status": status.code, "code": code, "error": error},
             ).scalars()
-            batches.count(connection, owned.ref, _counters(Counter(_S.of(code_) for code_ in settled)))
+            settled = [_S.of(code_) for code_ in rows]
+            batches.count(connection, owned.ref, _counters(Counter(settled)))
+            ended += [(each, code) for each in settled]
+    return ended
 
 
 # -- recording -------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ UPDATE messages SET lane = :lane, state = :state, content = CAST(:content AS jso
        expires_at = coalesce(:expires_at, coalesce(:scheduled_at, now()) + make_interval(secs => :expires_in_s)),
        finished_at = CASE WHEN :state = {_M.FAILED.code} THEN now() END,
        hinted_at = CASE WHEN :state = {_M.PROCESSING.code} THEN now() END,
+       begun_at = CASE WHEN :state = {_M.PROCESSING.code} THEN now() END,
        hints = CASE WHEN :state = {_M.PROCESSING.code} THEN 1 ELSE 0 END
  WHERE id = :number
 """)

@@ -43,12 +43,14 @@ class NewMessage:
     """Its whole audience is expanded in the transaction that inserts it."""
     fixed_provider: int | None = None
     """Number of the one provider that may carry it."""
+    traceparent: str | None = None
+    """The span it is accepted in."""
 
 
 _INSERT = text(f"""
 INSERT INTO messages (project_id, public_id, channel, lane, state, content, audience, topic_ids, user_ids, target_ids,
                       cc_ids, bcc_ids, on_unknown, scheduled_at, expires_at, failure, finished_at, hinted_at, hints,
-                      expanded, month, mark, started_at, fixed_provider_id)
+                      expanded, month, mark, started_at, fixed_provider_id, traceparent)
 VALUES (:project, :public_id, :channel, :lane, :state, CAST(:content AS jsonb), CAST(:named AS jsonb), :topics, :users,
         :targets, :cc, :bcc, :on_unknown, :scheduled_at,
         coalesce(:expires_at, coalesce(:scheduled_at, now()) + make_interval(secs => :expires_in_s)), :failure,
@@ -57,7 +59,7 @@ VALUES (:project, :public_id, :channel, :lane, :state, CAST(:content AS jsonb), 
         CASE WHEN :state = {_M.PROCESSING.code} THEN 1 ELSE 0 END,
         :expanded, CASE WHEN :expanded THEN date_trunc('month', now() AT TIME ZONE 'UTC')::date END,
         CASE WHEN :expanded THEN (SELECT last_value FROM subscribers_id_seq) END,
-        CASE WHEN :expanded THEN now() END, :fixed_provider)
+        CASE WHEN :expanded THEN now() END, :fixed_provider, :traceparent)
 ON CONFLICT (project_id, public_id) DO NOTHING
 RETURNING id, created_at, expires_at, date_trunc('month', now() AT TIME ZONE 'UTC')::date AS month,
           (SELECT last_value FROM subscribers_id_seq) AS mark
@@ -87,6 +89,7 @@ def insert(connection: Connection, project_id: int, new: NewMessage) -> Inserted
             "on_unknown": new.on_unknown,
             "expanded": new.expanded,
             "fixed_provider": new.fixed_provider,
+            "traceparent": new.traceparent,
         },
     ).one_or_none()
     if row is None:

@@ -11,7 +11,7 @@ from sqlalchemy import NullPool, create_engine, text
 from messaging.settings import sqlalchemy_url
 from messaging.store.partitions import ensure_partitions
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6865_6C69
 """Advisory lock: two processes that start together migrate one after the other."""
 
@@ -19,7 +19,7 @@ _LOCK = 0x6865_6C69
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Migrate `database_url` to `revision` and make sure the partitions of the coming months exist."""
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool)
     try:
         with engine.begin() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,11 @@ class OutgoingMessage:
     """Whoever opted out of bulk mail does not get it, in whichever lane it goes."""
     is_newsletter: bool
     """Email to a topic: its readers can end it with one click."""
+    begun_s: float = 0.0
+    """When it was accepted, or was to go out, by this process's monotonic clock: whatever clocks say, as long ago as
+    the database says."""
+    traceparent: str | None = None
+    """The span it was accepted in."""
     unsendable: str = ""
     """Why it can't be sent to anybody: a file of it is gone."""
 
@@ -41,7 +47,9 @@ def load(connection: Connection, message_id: int) -> OutgoingMessage:
     """The message with its attachments."""
     row = connection.execute(
         text("""SELECT project_id, public_id, channel, content, on_unknown, expires_at, topic_ids, cc_ids, bcc_ids,
-                       user_ids, target_ids, month FROM messages WHERE id = :id"""),
+                       user_ids, target_ids, month, traceparent,
+                       extract(epoch FROM now() - coalesce(begun_at, scheduled_at, created_at))::float8 AS age_s
+                  FROM messages WHERE id = :id"""),
         {"id": message_id},
     ).one()
     stored: dict[str, Any] = row.content
@@ -65,6 +73,8 @@ def load(connection: Connection, message_id: int) -> OutgoingMessage:
         visible_cc=_addresses(connection, row.cc_ids) if row.cc_ids else (),
         is_to_topics=bool(row.topic_ids),
         is_newsletter=row.channel == Channel.EMAIL and bool(row.topic_ids),
+        begun_s=time.monotonic() - row.age_s,
+        traceparent=row.traceparent,
         unsendable=unsendable,
     )
 

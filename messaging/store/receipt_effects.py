@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
@@ -57,6 +57,8 @@ class Applied:
     """Of the new ones, those that say whether an address is good."""
     dead: int = 0
     """Of the new ones, those that call an address dead; it is skipped from now on."""
+    statuses: Mapping[DeliveryStatus, int] = field(default_factory=dict)
+    """How many deliveries went where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def apply(connection: Connection, vault: Vault, source: Source, receipts: Sequen
         unknown=unknown,
         told=sum(1 for _, receipt in fresh if receipt.event in _SAYS_WHETHER_GOOD),
         dead=len(dead),
+        statuses=Counter(move.status for move in moves),
     )
 
 

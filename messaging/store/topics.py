@@ -164,6 +164,43 @@ def listed(connection: Connection, project_id: int, wanted: Wanted) -> TopicPage
     return TopicPage(topics=_views(connection, found.rows), total=found.total)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TopicRow:
+    """A topic without its subscribers counted: that takes the longer the more there are."""
+
+    number: int
+    id: str
+    name: str
+    description: str
+    subscribe: tuple[str, ...]
+    created_at: datetime
+
+
+def rows(connection: Connection, project_id: int, wanted: Wanted) -> Sequence[TopicRow]:
+    """Topics as `wanted` filters and orders them, uncounted; raises `QueryError` or `CursorError`."""
+    return [_row(each) for each in lists.page(connection, _LIST, wanted, {"project": project_id}).rows]
+
+
+def row(connection: Connection, project_id: int, public_id: str) -> TopicRow:
+    """The topic, uncounted; raises `NotFoundError`."""
+    asked = text(f"SELECT {_COLUMNS} FROM topics WHERE project_id = :project AND public_id = :id")
+    found = connection.execute(asked, {"project": project_id, "id": public_id}).mappings().one_or_none()
+    if found is None:
+        raise NotFoundError("topic", public_id)
+    return _row(found)
+
+
+def _row(found: RowMapping) -> TopicRow:
+    return TopicRow(
+        number=found["number"],
+        id=found["public_id"],
+        name=found["name"],
+        description=found["description"],
+        subscribe=tuple(found["subscribe"]),
+        created_at=found["created_at"],
+    )
+
+
 def update(
     connection: Connection,
     project_id: int,

@@ -23,7 +23,7 @@ def test_an_address_is_suppressed_found_and_lifted(cli: Cli) -> None:
     missing = cli("suppress", "find", "email", "a@example.com")
     assert (missing.returncode, missing.stdout, missing.stderr) == (1, "", "Not suppressed.\n")
     again = cli("suppress", "lift", added["id"])
-    assert again.returncode == 1
+    assert again.returncode == 3
     assert "No suppression with the id" in again.stderr
     cli("suppress", "add", "sms", "+49 30 123456")
     assert cli("suppress", "lift", "sms", "+4930123456").stderr == "Taken off the list.\n"

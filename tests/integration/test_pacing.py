@@ -16,11 +16,12 @@ from structlog.testing import capture_logs
 
 from messaging.limits import Limits
 from messaging.message import Email
+from messaging.pace_state import PaceState
 from messaging.status import DeliveryStatus
 from tests.integration.road import OneAdapter, Road
 from workers.deliver import Deliverer
 from workers.pace import UNLIMITED, Pace
-from workers.pacing import HIGH_LANE_SHARE, PaceState, RedisPacer
+from workers.pacing import HIGH_LANE_SHARE, RedisPacer
 
 HUNDRED = Pace(per_second=100)
 ACCOUNT = "messaging:pace:1:account"

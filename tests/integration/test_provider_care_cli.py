@@ -155,7 +155,7 @@ def test_an_account_is_started_and_its_log_says_so(cli: Cli, road: Road) -> None
     cli("disable", "texts")
     assert "messaging provider enable texts" in cli("start", "texts").stderr
     missing = cli("log", "nobody")
-    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert (missing.returncode, missing.stderr.count("\n")) == (3, 1)
 
 
 def test_receipts_are_summed_and_tried_again(cli: Cli, road: Road) -> None:

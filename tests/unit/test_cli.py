@@ -98,9 +98,11 @@ def test_recipients_are_told_apart_by_their_prefix() -> None:
     )
 
 
-@pytest.mark.parametrize(("value", "ahead"), [("+90s", 90), ("+15m", 900), ("+2h", 7200), ("+1d", 86400)])
+@pytest.mark.parametrize(
+    ("value", "ahead"), [("+90s", 90), ("+15m", 900), ("+2h", 7200), ("+1d", 86400), ("-2h", -7200)]
+)
 def test_a_time_may_be_relative(value: str, ahead: int) -> None:
-    """+15m is a quarter of an hour from now."""
+    """+15m is a quarter of an hour from now, -2h two hours ago."""
     assert parse_time(value, argument="--at", now=NOW) == NOW + timedelta(seconds=ahead)
 
 

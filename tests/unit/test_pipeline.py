@@ -303,6 +303,27 @@ def test_an_exhausted_bucket_gives_the_rest_back_with_a_due_time(kind: type[Adap
     assert (ending.wait_s, ending.waiting_for) == (2.5, "the provider's limit a minute")
 
 
+class Drip(NoPacer):
+    """Tokens that are always a moment away, and how many were asked for each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    async def reserve(self, provider_id: int, wanted: int, *, pace: Pace, high: bool) -> Grant:  # noqa: ARG002
+        self.asked.append(wanted)
+        return Grant(wanted if len(self.asked) % 2 == 0 else 0, 0.001)
+
+
+def test_where_tokens_are_what_limits_all_that_may_be_in_flight_is_claimed_at_once(kind: type[Adapter]) -> None:
+    """There is nothing to overlap with; without the wait it is half of that, and the rest while the first is sent."""
+    book, adapter, drip = Book(100), kind(), Drip()
+    run(book, adapter, drip, window=20)
+    assert len(adapter.sent) == len(book.written) == 100
+    assert drip.asked[:2] == [20, 40]
+    assert book.most_in_doubt <= 40
+
+
 def test_tokens_for_rows_that_were_suppressed_meanwhile_are_given_back(kind: type[Adapter]) -> None:
     """Each window of ten has three rows that nobody sends."""
     book, adapter, bucket = Book(30, declines=3), kind(), Bucket(100)

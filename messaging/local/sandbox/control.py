@@ -81,11 +81,13 @@ class Control:
         return JSONResponse({protocol: asdict(counts) for protocol, counts in self._record.counts().items()})
 
     async def inbox(self, request: Request) -> Response:
-        """GET /inbox?protocol=&limit=&offset=: `{"messages": […]}`, what readers see, newest first."""
+        """GET /inbox?protocol=&channel=&recipient=&limit=&offset=: `{"messages": […]}`, as seen, newest first."""
         limit = min(int(_number(request, "limit") or 50), MAX_PAGE)
         offset = int(_number(request, "offset") or 0)
         protocol = _protocol(request)
-        return JSONResponse({"messages": page(self._record.recent(), protocol=protocol, offset=offset, limit=limit)})
+        asked = {name: request.query_params.get(name) or None for name in ("channel", "recipient")}
+        found = page(self._record.recent(), protocol=protocol, offset=offset, limit=limit, **asked)
+        return JSONResponse({"messages": found})
 
     async def magic(self, _: Request) -> Response:
         """GET /magic: the table of magic addresses."""

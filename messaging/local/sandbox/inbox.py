@@ -27,10 +27,26 @@ def reader_view(line: Mapping[str, Any]) -> dict[str, Any]:
     return view
 
 
-def page(lines: Iterable[Mapping[str, Any]], *, protocol: str | None, offset: int, limit: int) -> list[dict[str, Any]]:
-    """`limit` views after the first `offset`, of one protocol or all, in the order of the lines."""
-    wanted = (line for line in lines if protocol is None or line["protocol"] == protocol)
-    return [reader_view(line) for line in islice(wanted, offset, offset + limit)]
+def page(
+    lines: Iterable[Mapping[str, Any]],
+    *,
+    protocol: str | None,
+    offset: int,
+    limit: int,
+    channel: str | None = None,
+    recipient: str | None = None,
+) -> list[dict[str, Any]]:
+    """`limit` views after the first `offset`, in the order of the lines.
+
+    Of one protocol, of one channel, and to recipients whose address contains `recipient`, where these are named.
+    """
+    wanted = (
+        view
+        for view in (reader_view(line) for line in lines if protocol is None or line["protocol"] == protocol)
+        if (channel is None or view["channel"] == channel)
+        and (recipient is None or recipient.casefold() in str(view["recipient"]).casefold())
+    )
+    return list(islice(wanted, offset, offset + limit))
 
 
 def _apns(payload: Mapping[str, Any]) -> dict[str, Any]:

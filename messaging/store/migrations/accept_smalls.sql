@@ -31,7 +31,8 @@ BEGIN
                  LIMIT 1) AS first_provider
           FROM jsonb_to_recordset(p_messages) AS s(
                    place int, project bigint, public_id text, channel text, lane text, content jsonb, named jsonb,
-                   users text[], targets text[], on_unknown text, expires_at timestamptz, expires_in_s float8, most int)
+                   users text[], targets text[], on_unknown text, expires_at timestamptz, expires_in_s float8, most int,
+                   traceparent text)
     ),
     -- each target once, in target order, with the provider that serves it (0: nobody) and its first status
     resolved AS MATERIALIZED (
@@ -64,11 +65,12 @@ BEGIN
     ),
     inserted AS (
         INSERT INTO messages AS m (project_id, public_id, channel, lane, state, content, audience, user_ids, target_ids,
-                                   on_unknown, expires_at, hinted_at, hints, expanded, month, mark, cursor, started_at)
+                                   on_unknown, expires_at, hinted_at, hints, expanded, month, mark, cursor, started_at,
+                                   traceparent)
         SELECT r.project, r.public_id, r.channel, r.lane, 2, r.content, r.named, r.user_ids, r.target_ids, r.on_unknown,
                coalesce(r.expires_at, now() + make_interval(secs => r.expires_in_s)), now(), 1, true,
                date_trunc('month', now() AT TIME ZONE 'UTC')::date, (SELECT last_value FROM subscribers_id_seq),
-               r.ids[cardinality(r.ids)], now()
+               r.ids[cardinality(r.ids)], now(), r.traceparent
           FROM resolved r
         ON CONFLICT (project_id, public_id) DO NOTHING
         RETURNING m.id, m.project_id, m.public_id, m.created_at, m.expires_at, m.month

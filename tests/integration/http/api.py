@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 from sqlalchemy import Engine
 
-from messaging.http.app import create_app
+from messaging.console.app import create_app
 from messaging.http.slow_clients import PatientProtocol
 from messaging.local.free_ports import free_ports
 from messaging.settings import Settings

@@ -244,6 +244,7 @@ OPEN_ROUTES = {
     "/health/live": "for a supervisor",
     "/health/ready": "for a supervisor",
     "/v1/health": "for a supervisor",
+    "/metrics": "for this machine only, or behind a token of its own",
     "/v1/openapi.json": "describes, and tells no secret",
     "/v1/docs": "(as above)",
     "/v1/docs/": "(as above)",

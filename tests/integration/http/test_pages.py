@@ -13,7 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from messaging.http.app import create_app
+from messaging.console.app import create_app
 from messaging.http.cookies import cookie_name
 from messaging.http.page_safety import hash_source
 from messaging.ids import delivery_tag
@@ -82,7 +82,10 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.handlers += [name for name in given if name.startswith("on") or name == "style"]
-        self.sources += [value or "" for name, value in attrs if name in {"src", "href", "action"}]
+        address = given.get("href") or ""
+        # a link somebody follows or not: nothing is loaded
+        if not (tag == "a" and given.get("rel") == "noreferrer" and address.startswith("https://")):
+            self.sources += [value or "" for name, value in attrs if name in {"src", "href", "action"}]
         if tag == "script":
             assert given.get("src"), "an inline script"
         self._in_style = tag == "style"

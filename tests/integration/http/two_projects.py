@@ -193,7 +193,10 @@ _OWNED_BY: Mapping[str, str] = {
     "target_id": "IN (SELECT id FROM targets WHERE project_id = :project)",
 }
 """Columns that say whose a row is, the surest first."""
-NOBODYS = frozenset({"rate_limits", "revocations", "provider_tokens", "refusals", "vault_keys", "starts"})
+NOBODYS = frozenset(
+    {"rate_limits", "revocations", "provider_tokens", "refusals", "vault_keys", "starts"}
+    | {"operators", "operator_sessions", "audit_log"}
+)
 """Tables whose rows belong to no project: their keys are hashes, task ids, or names of our own."""
 
 

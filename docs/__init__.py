@@ -1,0 +1,1 @@
+"""The documentation, and in `generate` what makes its reference from the code."""

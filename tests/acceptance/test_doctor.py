@@ -1,0 +1,29 @@
+"""`messaging doctor` of a stack in which all is well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.acceptance.stack import Stack, until
+
+WORKING = ("database", "schema", "secret key", "broker", "workers", "beat and sweep", "processes", "API", "Flower")
+
+
+def test_a_stack_that_runs_is_well(stack: Stack) -> None:
+    """Every server, process and worker; what other tests left undone in it apart."""
+
+    def seen() -> dict[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "messaging.cli.main", "doctor", "--data-dir", str(stack.directory), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode in {0, 1}, done.stderr
+        return {each["check"]: each["state"] for each in json.loads(done.stdout)["checks"]}
+
+    # heartbeats come every two seconds, on a busy machine later
+    until(lambda: {seen()[name] for name in WORKING} == {"ok"}, lambda: f"{seen()}", within_s=120)
