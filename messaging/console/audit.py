@@ -21,6 +21,7 @@ def everywhere(visit: Visit) -> Answer:
 @pages.get("/p/{project}/audit")
 def of_project(visit: Visit) -> Answer:
     """What was done in a project."""
+    _ = visit.project_number  # raises for one that there is not
     return _listed(visit, visit.project)
 
 

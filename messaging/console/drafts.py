@@ -21,17 +21,17 @@ _SAME_S = 60
 UNSENT = frozenset({MessageState.DRAFT, MessageState.SCHEDULED})
 
 
-@pages.get("/p/{project}/messages/{message}/edit", role=OperatorRole.OPERATOR)
+@pages.get("/p/{project}/messages/{draft}/edit", role=OperatorRole.OPERATOR)
 def edit(visit: Visit) -> Answer:
     """The form of a message that has not been sent."""
     message = _unsent(visit)
     return form(visit, message.channel, _typed(visit, message), message=message)
 
 
-@pages.post("/p/{project}/messages/{message}/edit", action="message.send")
+@pages.post("/p/{project}/messages/{draft}/edit", action="message.send")
 def change(visit: Visit) -> Answer:
     """Send what the form says, or keep it."""
-    message = visit.messaging.get(visit.places["message"])
+    message = visit.messaging.get(visit.places["draft"])
     said = compose_form.typed(visit)
     if said.get("do") in LOOKING:
         return form(visit, message.channel, said, message=message)
@@ -44,19 +44,19 @@ def change(visit: Visit) -> Answer:
     return accepted(visit, made)
 
 
-@pages.post("/p/{project}/messages/{message}/send", action="message.send")
+@pages.post("/p/{project}/messages/{draft}/send", action="message.send")
 def send(visit: Visit) -> Answer:
     """Send it now, as it is."""
     return _released(visit, {"when": "now"})
 
 
-@pages.post("/p/{project}/messages/{message}/reschedule", action="message.schedule")
+@pages.post("/p/{project}/messages/{draft}/reschedule", action="message.schedule")
 def reschedule(visit: Visit) -> Answer:
     """Send it at another time."""
     return _released(visit, {"when": "at", "at": visit.text("at")})
 
 
-@pages.post("/p/{project}/messages/{message}/delete", action="message.delete")
+@pages.post("/p/{project}/messages/{draft}/delete", action="message.delete")
 def delete(visit: Visit) -> Answer:
     """Away with it, as long as nobody has got it."""
     try:
@@ -70,7 +70,7 @@ def delete(visit: Visit) -> Answer:
 
 
 def _unsent(visit: Visit) -> MessageView:
-    message = visit.messaging.get(visit.places["message"])
+    message = visit.messaging.get(visit.places["draft"])
     if message.state not in UNSENT:
         raise StateConflictError(message.state, f"The message is {message.state}; only what waits can be changed.")
     return message
@@ -105,4 +105,4 @@ def _revised(visit: Visit, said: dict[str, str], message: MessageView, *, draft:
 
 
 def _too_late(visit: Visit, error: StateConflictError) -> Answer:
-    return Done(f"{visit.home}/messages/{visit.places['message']}", f"Nothing was changed: {error}", action="")
+    return Done(f"{visit.home}/messages/{visit.places['draft']}", f"Nothing was changed: {error}", action="")

@@ -21,9 +21,9 @@ from messaging.status import MessageState
 from messaging.store import messages
 from messaging.store.messages import MessageView
 
-PATIENCE_S = 0.1
+PATIENCE_S = 0.06
 _FIRST_STRETCH = 500
-_LONGEST_STRETCH = 20_000
+_LONGEST_STRETCH = 4_000
 _NEWEST = 2**62
 
 _TEXT = (
@@ -74,11 +74,13 @@ def search(
 ) -> Found:
     """Messages of a channel, in a state, with `said` in their id or text (any case); `before` is `Found.before`.
 
-    A message whose id is exactly `said` comes first, however old it is.
+    A message whose id is exactly `said` is a page of its own, however old it is; the next one has the others.
     """
     given: dict[str, Any] = {"channel": channel, "state": None if state is None else state.code, "said": said or None}
     given |= {"project": project_id, "before": before or _NEWEST, "wanted": limit}
     named = _named(connection, given) if before is None and is_valid_id(said) else []
+    if named:
+        return Found(messages=messages.views(connection, project_id, named), before=_NEWEST, back_to=None)
     conditions = [
         condition
         for name, condition in (
@@ -94,8 +96,7 @@ def search(
         walked = _Walked(numbers, numbers[-1] if len(numbers) == limit else None, None)
     else:
         walked = _walk(connection, " AND ".join(conditions) or "true", given, patience_s)
-    numbers = list(dict.fromkeys([*named, *walked.numbers]))
-    views = messages.views(connection, project_id, numbers)
+    views = messages.views(connection, project_id, walked.numbers)
     return Found(messages=views, before=walked.before, back_to=walked.back_to)
 
 

@@ -22,7 +22,7 @@ from messaging.ids import delivery_tag
 from messaging.status import DeliveryStatus
 from messaging.store.addresses import PROJECT
 
-PATIENCE_S = 0.12
+PATIENCE_S = 0.08
 _FIRST_STRETCH = 20_000
 _LONGEST_STRETCH = 400_000
 _MOST_TARGETS = 100
@@ -51,7 +51,8 @@ _TARGETS = text(f"""
 WITH named AS (
     SELECT id FROM targets WHERE project_id = {PROJECT} AND public_id = :said
     UNION
-    SELECT t.id FROM users u JOIN targets t ON t.user_id = u.id WHERE u.project_id = {PROJECT} AND u.public_id = :said
+    SELECT id FROM targets
+     WHERE user_id = (SELECT u.id FROM users u WHERE u.project_id = {PROJECT} AND u.public_id = :said)
     UNION
     SELECT id FROM targets WHERE project_id = {PROJECT} AND channel = ANY(CAST(:channels AS text[]))
        AND coalesce(provider_id, 0) = ANY(CAST(:providers AS bigint[])) AND identifier = ANY(CAST(:spelled AS text[])))

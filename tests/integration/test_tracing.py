@@ -26,7 +26,7 @@ from tests.integration.road import Road
 from workers import intake
 from workers.intake import IntakeTask
 
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACE, SPAN = "4bf92f35" * 4, "00f067aa" * 2
 SAMPLED, NOT_SAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 _GIVEN: dict[str, Any] = {
     "database_url": "postgresql://x",

@@ -78,6 +78,7 @@ def make(world: Road, operator_id: str) -> dict[str, str]:
         "channel": Channel.EMAIL,
         "kind": "twilio",
         "message": sent.public_id,
+        "draft": "draft",
         "delivery": world.deliveries(sent)[0].id,
         "number": str(number),
         "batch": str(batch),

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from messaging import tracing
 from tests.integration.http.api import Api
 
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACE, SPAN = "4bf92f35" * 4, "00f067aa" * 2
 
 
 @pytest.fixture
