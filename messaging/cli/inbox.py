@@ -32,7 +32,7 @@ def inbox(
     *,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="Of this stand-in only, e.g. apns, smtp, twilio.", show_default=False),
+        typer.Option("--protocol", help="Of this stand-in only, as the column BY names it.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=_MOST, help="At most so many.")] = 25,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Leave out so many, the newest.")] = 0,
