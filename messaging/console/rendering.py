@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 from messaging.clock import clock
 from messaging.console import static
+from messaging.status import MessageState
+from messaging.store.messages import MessageView
 
 _STEPS = ((60.0, "s"), (60.0, "min"), (24.0, "h"), (float("inf"), "d"))
 _SMALL = 10
@@ -54,6 +56,14 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.3g} %"
 
 
+def rate(message: MessageView) -> str:
+    """How fast a message goes out, since it began; empty where it does not, or only just does."""
+    if message.started_at is None or message.state is not MessageState.PROCESSING or not message.settled:
+        return ""
+    passed_s = (clock.now() - message.started_at).total_seconds()
+    return f"{message.settled / passed_s:,.0f} a second" if passed_s >= 1 and message.settled >= passed_s else ""
+
+
 @cache
 def environment() -> Environment:
     """The templates' environment."""
@@ -65,7 +75,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"when": when, "number": number, "spoken": spoken}
-    made.globals |= {"static": static.address, "percent": percent, "now": clock.now}
+    made.globals |= {"static": static.address, "percent": percent, "rate": rate, "now": clock.now}
     return made
 
 

@@ -10,7 +10,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from messaging.doctor.finding import Finding, broken, duration, ok, skipped, warning
+from messaging.doctor.finding import Finding, broken, duration, ok, warning
+from messaging.doctor.questions import Question, answers
 from messaging.store.clock import FAR_OFF_S
 from messaging.store.engine import AWAY
 from messaging.store.migrate import MIGRATIONS
@@ -54,7 +55,7 @@ def reach(engine: Engine) -> Finding:
 
 def examine(engine: Engine) -> Iterator[Finding]:
     """Everything else about it, once it answers."""
-    checks: Sequence[Callable[[Connection], Finding]] = (
+    questions: Sequence[Question] = (
         schema,
         partitions,
         connections,
@@ -63,13 +64,7 @@ def examine(engine: Engine) -> Iterator[Finding]:
         autovacuum,
         long_transactions,
     )
-    for check in checks:
-        try:
-            with engine.connect() as connection:
-                yield check(connection)
-        except DBAPIError as error:
-            said = str(error.orig).strip().splitlines()
-            yield skipped(check.__name__.replace("_", " "), f"can't be asked: {said[0] if said else error}")
+    return answers(engine, questions)
 
 
 def schema(connection: Connection) -> Finding:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from redis import Redis
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
 
-from messaging.doctor.finding import Finding, broken, duration, ok, skipped, warning
+from messaging.doctor.finding import Finding, broken, duration, ok, warning
+from messaging.doctor.questions import Question, answers
 from messaging.doctor.rabbitmq import QueueState
 from messaging.status import MessageState
 from messaging.store.batches import BatchState
@@ -56,7 +56,7 @@ def unreadable(redis: Redis) -> Finding:
 
 def examine(engine: Engine) -> Iterator[Finding]:
     """What the database says of work: late, stuck, put aside."""
-    checks: Sequence[Callable[[Connection], Finding]] = (
+    questions: Sequence[Question] = (
         due_batches,
         lost_leases,
         overdue_messages,
@@ -64,13 +64,7 @@ def examine(engine: Engine) -> Iterator[Finding]:
         quarantine,
         refusals,
     )
-    for check in checks:
-        try:
-            with engine.connect() as connection:
-                yield check(connection)
-        except DBAPIError as error:
-            said = str(error.orig).strip().splitlines()
-            yield skipped(check.__name__.replace("_", " "), f"can't be asked: {said[0] if said else error}")
+    return answers(engine, questions)
 
 
 def due_batches(connection: Connection) -> Finding:
