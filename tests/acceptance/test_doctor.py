@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.acceptance.stack import Stack, until
 
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # where one test runs at a time: it listens for heartbeats
 WORKING = ("database", "schema", "secret key", "broker", "workers", "beat and sweep", "processes", "API", "Flower")
 
 
