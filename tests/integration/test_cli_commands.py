@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,7 +218,7 @@ def test_tail_prints_what_settles(cli: Cli, road: Road) -> None:
         lines: list[dict[str, Any]] = []
         while not lines or lines[-1].get("state") != "sent":
             lines.append(json.loads(following.stdout.readline()))
-        following.send_signal(signal.SIGINT)
+        following.terminate()
     assert [line["status"] for line in lines if "delivery" in line] == ["accepted"]
     assert lines[-1]["state"] == "sent"
     assert all(line["message"] == "m1" for line in lines)
