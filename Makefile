@@ -88,7 +88,7 @@ test: install-sdks ## ruff, mypy, import contracts, bandit, and every test that 
 	@echo "test: pytest, what shares no processes, four files at a time"
 	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(foreach tier,$(WHOLE_STACKS),--ignore=tests/$(tier))
 	@echo "test: pytest, whole stacks, four files at a time"
-	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(addprefix tests/,$(WHOLE_STACKS))
+	@$(PY) -m pytest -q -n 4 --dist loadfile $(addprefix tests/,$(WHOLE_STACKS))
 
 chaos: install ## the fault table: everything that can go wrong on one machine, judged recipient by recipient (RECIPIENTS, SEED)
 	@$(PY) -m tests.chaos --recipients $(RECIPIENTS) --seed $(SEED)
