@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif step.word == "RUN":
             # the wheel's own scripts begin with the path they were installed under
             command = re.sub(r"(?<![\w.])/(opt|wheels)\b", rf"{root}/\1", step.rest)
-            command = re.sub(r"\bpython -m", f"{sys.executable} -m", command)
+            command = re.sub(r"\bpython -m", lambda _: f"{shlex.quote(sys.executable)} -m", command)
             done = subprocess.run(
                 ["/bin/sh", "-ec", command], cwd=source, env=_env(root), capture_output=True, text=True, check=False
             )
