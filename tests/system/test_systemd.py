@@ -19,8 +19,9 @@ EXPOSURE = 2.0
 def units(tmp_path: Path) -> list[str]:
     """The units by path, the template as two instances of it, their programs where some are."""
     found = []
+    (tmp_path / "bin").symlink_to(Path(sys.executable).parent)  # whose own path may have a space in it
     for source in sorted([*SYSTEMD.glob("*.service"), *SYSTEMD.glob("*.target")]):
-        text = source.read_text().replace("/opt/heliograph/bin/", f"{Path(sys.executable).parent}/")
+        text = source.read_text().replace("/opt/heliograph/bin/", f"{tmp_path}/bin/")
         for name in ("push", "push-high") if "@" in source.name else ("",):
             unit = tmp_path / source.name.replace("@", f"@{name}")
             unit.write_text(text)
