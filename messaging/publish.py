@@ -246,11 +246,8 @@ class Publisher:
 
     def waiting(self, queues: Sequence[str]) -> int | None:
         """How many tasks lie in `queues`; None when the broker is away."""
-        try:
-            with self._app.connection_for_write(connect_timeout=_PUBLISH_TIMEOUT_S) as connection:
-                return sum(_depth(connection, queue) for queue in queues)
-        except self._away:
-            return None
+        depths = self.depths(queues)
+        return None if depths is None else sum(depths.values())
 
     def depths(self, queues: Sequence[str]) -> dict[str, int] | None:
         """How many tasks lie in each of `queues`; None when the broker is away."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from messaging.client.session import Session
 from messaging.store import messages, overview, providers
 from messaging.store.messages import MessageView
 from messaging.store.overview import Due, Reason
 from messaging.store.providers import ProviderView
+from messaging.vault import Vault
 
 _RECENT = 10
 _PROVIDERS = 1000
@@ -28,17 +31,24 @@ class Overview:
     failures: Sequence[Reason]
     """Why deliveries of the ten newest messages failed, the commonest first."""
     providers: Sequence[ProviderView]
+    recent: Sequence[MessageView]
+    """The ten newest messages, the newest first."""
 
 
 def look(session: Session) -> Overview:
     """The overview of the session's project."""
     with session.begin() as connection:
-        project = session.project_id
-        recent = messages.list_views(connection, project, limit=_RECENT)
-        return Overview(
-            active=overview.active(connection, project),
-            scheduled=overview.scheduled(connection, project),
-            due=[each for each in overview.due(connection) if each.batches],
-            failures=overview.reasons(connection, project, [view.number for view in recent]),
-            providers=providers.page(connection, session.vault, project, limit=_PROVIDERS),
-        )
+        return read(connection, session.vault, session.project_id)
+
+
+def read(connection: Connection, vault: Vault, project: int) -> Overview:
+    """The overview of the project of that number, in the caller's transaction."""
+    recent = messages.list_views(connection, project, limit=_RECENT)
+    return Overview(
+        active=overview.active(connection, project),
+        scheduled=overview.scheduled(connection, project),
+        due=[each for each in overview.due(connection) if each.batches],
+        failures=overview.reasons(connection, project, [view.number for view in recent]),
+        providers=providers.page(connection, vault, project, limit=_PROVIDERS),
+        recent=recent,
+    )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -45,21 +46,21 @@ def start(arguments: list[str], env: dict[str, str], log: Path) -> subprocess.Po
         return subprocess.Popen(command, env=env, stdout=file, stderr=file)
 
 
-@pytest.fixture(scope="module")
-def flower(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of it."""
-    log = tmp_path_factory.mktemp("flower") / "log"
+@contextmanager
+def answering(
+    env: dict[str, str], log: Path, *arguments: str, auth: tuple[str, str] | None = None
+) -> Iterator[httpx.Client]:
+    """A client of a Flower that answers, while the block runs."""
     (port,) = free_ports(1)
-    env = environment(postgres_url, valkey_url, FLOWER_BASIC_AUTH=f"admin:{_PASSWORD}", FLOWER_READ_ONLY="false")
-    process = start(["--address=127.0.0.1", f"--port={port}", "--conf=/nothing/such"], env, log)
+    process = start(["--address=127.0.0.1", f"--port={port}", *arguments], env, log)
     deadline = time.monotonic() + _START_S
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30, auth=auth) as client:
             while True:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 try:
-                    client.get("/")
+                    client.get("/tasks")
                     break
                 except httpx.TransportError:
                     time.sleep(0.05)
@@ -67,6 +68,15 @@ def flower(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPath
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def flower(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of it."""
+    log = tmp_path_factory.mktemp("flower") / "log"
+    env = environment(postgres_url, valkey_url, FLOWER_BASIC_AUTH=f"admin:{_PASSWORD}", FLOWER_READ_ONLY="false")
+    with answering(env, log, "--conf=/nothing/such") as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", PATHS)

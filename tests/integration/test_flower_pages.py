@@ -13,10 +13,9 @@ import httpx
 import pytest
 from celery import Celery
 
-from messaging.local.free_ports import free_ports
 from messaging.wire import Queue
 from tests.integration.road import SECRET
-from tests.integration.test_flower import environment, start
+from tests.integration.test_flower import answering, environment
 
 _AUTH = ("admin", "a password for this test")
 _CONSOLE = "https://example.com/console"
@@ -27,7 +26,6 @@ _START_S = 60
 def flower(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of it, who knows the password."""
     log = tmp_path_factory.mktemp("flower") / "log"
-    (port,) = free_ports(1)
     env = environment(
         postgres_url,
         valkey_url,
@@ -35,22 +33,8 @@ def flower(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPath
         FLOWER_ENABLE_EVENTS="false",
         MESSAGING_CONSOLE_URL=_CONSOLE,
     )
-    process = start(["--address=127.0.0.1", f"--port={port}"], env, log)
-    deadline = time.monotonic() + _START_S
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30, auth=_AUTH) as client:
-            while True:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                try:
-                    client.get("/tasks")
-                    break
-                except httpx.TransportError:
-                    time.sleep(0.05)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
+    with answering(env, log, auth=_AUTH) as client:
+        yield client
 
 
 def test_every_page_leads_to_the_console(flower: httpx.Client) -> None:
