@@ -118,12 +118,14 @@ def world() -> Iterator[World]:
 
 
 def accounts(world: World, client: Messaging) -> None:
-    """An account of every kind with credentials that are right, and a message for each kind of bad answer."""
+    """Accounts of every kind with credentials that are right, and a message for each kind of bad answer.
+
+    Each answer has an account to itself: one that stops or halts its account must not keep another message back.
+    """
     addresses = SandboxAddresses.read(world.stack.sandbox)
     checks: list[tuple[str, str]] = []
     for kind in sandbox_accounts.kinds():
         fields = sandbox_accounts.fields(kind, addresses)
-        client.providers.create(kind, provider_id=f"good-{kind}".replace("_", "-"), enabled=True, **fields)
         known = {each.name for each in OURS[kind].credentials if each.secret}
         world.secrets |= set(texts({name: value for name, value in fields.items() if name in known}))
         rows = {row.answer.status: row for row in MAGIC.get(kind, ())}
@@ -131,19 +133,31 @@ def accounts(world: World, client: Messaging) -> None:
             if status:
                 address = magic_address(kind, row.prefix)
                 world.addresses.add(address)
-                check = client.providers.check(f"good-{kind}".replace("_", "-"), send_to=address)
-                checks.append((f"good-{kind}".replace("_", "-"), check.id))
+                provider = f"good-{kind}-{status}"
+                client.providers.create(kind, provider_id=provider, enabled=True, **fields)
+                checks.append((provider, client.providers.check(provider, send_to=address).id))
+        client.providers.create(kind, provider_id=f"good-{kind}".replace("_", "-"), enabled=True, **fields)
 
     for asked in checks:
-        until(partial(was_tried, client, *asked), f"{asked}: {world.stack.tail('push-high', 'email-high', 'sms-high')}")
+        until(partial(was_tried, client, *asked), partial(said, world, asked))
+
+
+def said(world: World, of: object = "") -> str:
+    """The last lines of the workers that send."""
+    return f"{of}\n{world.stack.tail('push-high', 'email-high', 'sms-high')}"
 
 
 def was_tried(client: Messaging, provider: str, check: str) -> bool:
-    """Whether its message left at least once, or never will: it goes on being tried for as long as it may."""
+    """Whether its message was answered at least once, or never will be: it goes on being tried for as long as it may.
+
+    An answer of "too many requests" counts as no attempt, but its reason stands with the delivery.
+    """
     found = client.providers.get_check(provider, check)
     if found.outcome is not None or client.providers.get(provider).stopped_at is not None:
         return True
-    return found.message_id is not None and any(each.attempts for each in client.deliveries(found.message_id))
+    return found.message_id is not None and any(
+        each.attempts or each.error for each in client.deliveries(found.message_id)
+    )
 
 
 def magic_address(kind: str, prefix: str) -> str:
@@ -179,7 +193,7 @@ def badly_configured(world: World, client: Messaging) -> None:
     world.call("GET", "/messaging/providers")
     until(
         lambda: all(check.outcome for each in asked for check in client.providers.checks(each)),
-        lambda: world.stack.tail("push-high", "email-high", "sms-high"),
+        partial(said, world),
     )
 
 
