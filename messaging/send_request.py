@@ -84,7 +84,10 @@ def _in_utc(time: datetime | None) -> datetime | None:
 
 
 def named_audience(request: SendRequest) -> dict[str, Any]:
-    """The audience as the caller named it, as kept with the message."""
+    """The audience as the caller named it, as kept with the message; and what else a draft needs to know when it goes.
+
+    Of expiry and lane the message holds what follows from its time and size as well: here only what was chosen.
+    """
     named = {
         "users": list(request.users),
         "targets": list(request.targets),
@@ -94,4 +97,10 @@ def named_audience(request: SendRequest) -> dict[str, Any]:
         "bcc": list(request.bcc),
     }
     kept: dict[str, Any] = {key: ids for key, ids in named.items() if ids}
-    return kept if request.image is None else kept | {"image": request.image}
+    if request.image is not None:
+        kept["image"] = request.image
+    if request.expires_at is not None:
+        kept["expires_at"] = request.expires_at.isoformat()
+    if request.lane is not None:
+        kept["lane"] = request.lane.value
+    return kept

@@ -17,22 +17,25 @@ from messaging.errors import NotFoundError
 from messaging.producer import revise
 from messaging.send_request import SendRequest
 from messaging.status import DeliveryStatus, MessageState
-from messaging.store import delivery_events, delivery_lists, message_changes, message_lists, messages
+from messaging.store import delivery_events, delivery_lists, message_changes, message_lists, messages, past_attempts
 from messaging.store.delivery_events import EventView
 from messaging.store.delivery_views import DeliveryView
 from messaging.store.expand import Audience, estimate
 from messaging.store.lists import Filter, Wanted
 from messaging.store.message_changes import Unsent
 from messaging.store.messages import MessageView
+from messaging.store.past_attempts import AttemptView
 
 _PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipient:
-    """One recipient of a message: the delivery, and what the provider told about it."""
+    """One recipient of a message: the delivery, attempts before its last, and what the provider told about it."""
 
     delivery: DeliveryView
+    attempts: Sequence[AttemptView]
+    """Those that another one followed, in the order of time."""
     events: Sequence[EventView]
 
 
@@ -116,8 +119,10 @@ class Messages:
             found = delivery_lists.listed(connection, message, wanted).deliveries
             if not found or message.month is None:
                 raise NotFoundError(f"recipient of the message '{message_id}'", target_id)
-            events = delivery_events.of_deliveries(connection, message.month, message.number, [found[0].cursor])
-        return Recipient(delivery=found[0], events=events.get(found[0].cursor, []))
+            number = found[0].cursor
+            attempts = past_attempts.of_deliveries(connection, message.month, message.number, [number])
+            events = delivery_events.of_deliveries(connection, message.month, message.number, [number])
+        return Recipient(delivery=found[0], attempts=attempts.get(number, []), events=events.get(number, []))
 
     def estimate(
         self,
@@ -143,7 +148,8 @@ class Messages:
     def release(self, message_id: str, *, at: datetime | None = None) -> MessageView:
         """Send a draft or a scheduled message now, or at another time.
 
-        Raises `NotFoundError`, `StateConflictError` once it has begun, and what sending it raises.
+        An expiry or a lane that was chosen stays. Raises `NotFoundError`, `StateConflictError` once it has begun, and
+        what sending it raises: `InvalidArgumentError` where the expiry has passed by then.
         """
         with self._session.begin() as connection:
             unsent = message_changes.lock_unsent(connection, self._session.project_id, message_id)
@@ -187,6 +193,8 @@ def _as_request(unsent: Unsent, at: datetime | None) -> SendRequest:
         id=unsent.public_id,
         scheduled_at=at,
         allow_past_schedule=True,
+        expires_at=unsent.chosen_expiry,
+        lane=unsent.chosen_lane,
         on_unknown=unsent.on_unknown,
         image=named.get("image"),
         **lists,

@@ -211,6 +211,7 @@ def typed_of(message: MessageView) -> dict[str, str]:
         stored = content.get("attachments", ())
         said["attachments"] = "\n".join(f"{each.get('bucketId', '')}:{each['fileId']}" for each in stored)
     said["on_unknown"] = str(message.on_unknown)
+    said["lane"] = named.get("lane", "")
     return said
 
 

@@ -10,14 +10,13 @@ from messaging.console.compose_page import LOOKING, accepted, form
 from messaging.console.pages import Pages
 from messaging.console.visit import Visit
 from messaging.errors import MessagingError, StateConflictError
-from messaging.producer import Accepted, expires_in_s, revise
+from messaging.producer import Accepted, revise
 from messaging.status import MessageState
 from messaging.store import message_changes
 from messaging.store.messages import MessageView
 from messaging.store.operators import OperatorRole
 
 pages = Pages()
-_SAME_S = 60
 UNSENT = frozenset({MessageState.DRAFT, MessageState.SCHEDULED})
 
 
@@ -25,7 +24,7 @@ UNSENT = frozenset({MessageState.DRAFT, MessageState.SCHEDULED})
 def edit(visit: Visit) -> Answer:
     """The form of a message that has not been sent."""
     message = _unsent(visit)
-    return form(visit, message.channel, _typed(visit, message), message=message)
+    return form(visit, message.channel, _typed(message), message=message)
 
 
 @pages.post("/p/{project}/messages/{draft}/edit", action="message.send")
@@ -76,11 +75,11 @@ def _unsent(visit: Visit) -> MessageView:
     return message
 
 
-def _typed(visit: Visit, message: MessageView) -> dict[str, str]:
+def _typed(message: MessageView) -> dict[str, str]:
     said = compose_form.typed_of(message)
-    lives_s = (message.expires_at - (message.scheduled_at or message.updated_at)).total_seconds()
-    if abs(lives_s - expires_in_s(visit.desk.settings, message.channel, message.lane)) > _SAME_S:
-        said["expires"] = str(max(1, round(lives_s / 3600)))  # somebody chose it
+    if "expires_at" in message.audience:  # somebody chose it
+        lives_s = (message.expires_at - (message.scheduled_at or message.updated_at)).total_seconds()
+        said["expires"] = str(max(1, round(lives_s / 3600)))
     if message.scheduled_at is not None:
         said |= {"when": "at", "at": f"{message.scheduled_at:%Y-%m-%dT%H:%M}"}
     return said
@@ -89,7 +88,7 @@ def _typed(visit: Visit, message: MessageView) -> dict[str, str]:
 def _released(visit: Visit, time: dict[str, str]) -> Answer:
     try:
         message = _unsent(visit)
-        made = _revised(visit, {**_typed(visit, message), **time}, message, draft=False)
+        made = _revised(visit, {**_typed(message), **time}, message, draft=False)
     except StateConflictError as error:
         return _too_late(visit, error)
     return accepted(visit, made)

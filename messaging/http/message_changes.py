@@ -71,7 +71,6 @@ def _request(call: Call, unsent: Unsent) -> SendRequest:
     if channel is Channel.PUSH and call.is_given("image"):
         image = call["image"]
         content["image"] = message_parameters.image_url(call, image)
-    kept_until = unsent.expires_at if call["scheduledAt"] is None and not _sends_now(call) else None
     return SendRequest(
         content=parse_content(channel, content),
         id=unsent.public_id,
@@ -79,16 +78,12 @@ def _request(call: Call, unsent: Unsent) -> SendRequest:
         draft=draft,
         scheduled_at=scheduled_at,
         allow_past_schedule=True,  # a draft's time may have passed; a new one was checked as a parameter
-        expires_at=call["expiresAt"] or kept_until,
+        expires_at=call["expiresAt"] or unsent.chosen_expiry,
         on_unknown=unsent.on_unknown if call["onUnknown"] is None else OnUnknown(call["onUnknown"]),
-        lane=None if call["lane"] is None else Lane(call["lane"]),
+        lane=unsent.chosen_lane if call["lane"] is None else Lane(call["lane"]),
         image=image,
         **lists,
     )
-
-
-def _sends_now(call: Call) -> bool:
-    return call["draft"] is False
 
 
 def _kept(call: Call, name: str, before: list[str] | tuple[()]) -> list[str]:

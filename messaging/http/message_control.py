@@ -14,10 +14,11 @@ from messaging.http.operations import Call, Operations
 from messaging.http.queries import parse_queries
 from messaging.http.render_message import rendered_message
 from messaging.producer import expires_in_s
-from messaging.store import delivery_events, delivery_lists, messages, targets, topics, users
+from messaging.store import delivery_events, delivery_lists, messages, past_attempts, targets, topics, users
 from messaging.store.delivery_events import EventView
 from messaging.store.delivery_views import DeliveryView
 from messaging.store.expand import Audience
+from messaging.store.past_attempts import AttemptView
 from messaging.store.resolve import Resolved, resolve
 from messaging.store.retry_failed import retry_failed
 
@@ -43,10 +44,12 @@ def list_deliveries(call: Call) -> dict[str, Any]:
     wanted = parse_queries(call.queries, total=call["total"])
     found = delivery_lists.listed(call.connection, message, wanted)
     events: dict[int, list[EventView]] = {}
+    tried: dict[int, list[AttemptView]] = {}
     if message.month is not None:
         numbers = [each.cursor for each in found.deliveries]
         events = delivery_events.of_deliveries(call.connection, message.month, message.number, numbers)
-    rendered = [_rendered(each, events.get(each.cursor, ())) for each in found.deliveries]
+        tried = past_attempts.of_deliveries(call.connection, message.month, message.number, numbers)
+    rendered = [_rendered(each, tried.get(each.cursor, ()), events.get(each.cursor, ())) for each in found.deliveries]
     return {"total": found.total, "deliveries": rendered}
 
 
@@ -137,7 +140,7 @@ def _message(call: Call) -> dict[str, Any]:
     return rendered_message(call.connection, messages.view(call.connection, call.project_id, call["messageId"]))
 
 
-def _rendered(delivery: DeliveryView, events: Sequence[EventView]) -> dict[str, Any]:
+def _rendered(delivery: DeliveryView, tried: Sequence[AttemptView], events: Sequence[EventView]) -> dict[str, Any]:
     return {
         "$id": delivery.id,
         "$createdAt": timestamp(delivery.created_at),
@@ -154,6 +157,18 @@ def _rendered(delivery: DeliveryView, events: Sequence[EventView]) -> dict[str, 
         "error": delivery.error,
         "acceptedAt": optional_timestamp(delivery.accepted_at),
         "dueAt": optional_timestamp(delivery.due_at),
+        "pastAttempts": [
+            {
+                "attempt": each.attempt,
+                "times": each.times,
+                "providerId": each.provider_id,
+                "errorCode": each.code,
+                "error": each.reason,
+                "firstAt": timestamp(each.first_at),
+                "at": timestamp(each.at),
+            }
+            for each in tried
+        ],
         "events": [
             {"event": str(each.event), "at": timestamp(each.at), "code": each.code, "reason": each.reason}
             for each in events

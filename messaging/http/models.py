@@ -308,7 +308,22 @@ MODELS: Mapping[str, Schema] = {
             "error": f.or_null(f.text("What went wrong, in words.")),
             "acceptedAt": f.or_null(f.time("When the provider accepted it.")),
             "dueAt": f.or_null(f.time("When it is tried again.")),
+            "pastAttempts": f.array(
+                "Attempts that another one followed, in the order of time.", f.reference("pastAttempt")
+            ),
             "events": f.array("What its provider told, in order.", f.reference("deliveryEvent")),
+        },
+    ),
+    "pastAttempt": f.model(
+        "What came of an attempt to deliver that another one followed.",
+        {
+            "attempt": f.number("1 on the first try."),
+            "times": f.number("How often the provider said so; over 1 for answers that cost no attempt, such as 429."),
+            "providerId": f.or_null(f.text("Id of the provider it went through; null when it has been deleted.")),
+            "errorCode": f.or_null(f.text("The code of what went wrong.")),
+            "error": f.or_null(f.text("What went wrong, in words.")),
+            "firstAt": f.time("When the provider said so first."),
+            "at": f.time("When it said so last."),
         },
     ),
     "deliveryEvent": f.model(

@@ -12,8 +12,9 @@ from messaging.channel import Channel
 from messaging.errors import NotFoundError
 from messaging.ids import parse_delivery_tag
 from messaging.status import DeliveryStatus
-from messaging.store import delivery_events, recipients
+from messaging.store import delivery_events, past_attempts, recipients
 from messaging.store.messages import MessageView
+from messaging.store.past_attempts import AttemptView
 from messaging.store.recipients import RecipientView
 
 
@@ -72,7 +73,7 @@ def story(connection: Connection, message: MessageView, tag: str) -> Story:
     recipient = found[0]
     given = {"month": message.month, "message": message.number, **recipient.place._asdict()}
     target = connection.execute(_TARGET, given).one_or_none()
-    moments = [*_own(recipient), *_told(connection, message, recipient)]
+    moments = [*_own_and_past(connection, message, recipient), *_told(connection, message, recipient)]
     for row in connection.execute(_EVIDENCE, given):
         late = f"An answer that came too late to be written: {DeliveryStatus.of(row.status)}"
         moments.append(Moment(at=row.created_at, what=late, code=row.error_code or ""))
@@ -89,14 +90,32 @@ def story(connection: Connection, message: MessageView, tag: str) -> Story:
     )
 
 
-def _own(recipient: RecipientView) -> list[Moment]:
-    """What the ledger's row says by itself."""
+def _own_and_past(connection: Connection, message: MessageView, recipient: RecipientView) -> list[Moment]:
+    """What the ledger says of this attempt and of those before it."""
+    if message.month is None:
+        return _own(recipient, ())
+    target = recipient.place.target
+    tried = past_attempts.of_deliveries(connection, message.month, message.number, [target]).get(target, [])
+    return [*_own(recipient, tried), *map(_tried, tried)]
+
+
+def _tried(past: AttemptView) -> Moment:
+    """An attempt that another one followed."""
+    provider = past.provider_id or "a provider that was deleted"
+    times = f", {past.times} times since {past.first_at:%Y-%m-%d %H:%M:%S} UTC" if past.times > 1 else ""
+    what = f"Attempt {past.attempt} over {provider} came to nothing{times}"
+    return Moment(at=past.at, what=what, code=past.code or "", reason=past.reason or "")
+
+
+def _own(recipient: RecipientView, tried: Sequence[AttemptView]) -> list[Moment]:
+    """What the ledger's row says by itself, but for an attempt it stands among those `tried` with."""
     row = recipient.delivery
     moments = [Moment(at=row.created_at, what=f"Given to batch {recipient.place.batch}")]
     if row.accepted_at is not None:
         provider = row.provider_id or "a provider that was deleted"
         moments.append(Moment(at=row.accepted_at, what=f"Accepted by {provider}", reason=row.provider_message_id or ""))
-    if row.status is not DeliveryStatus.ACCEPTED and row.updated_at > row.created_at:
+    told = row.status is DeliveryStatus.RETRYING and row.error_code in {each.code for each in tried[-1:]}
+    if row.status is not DeliveryStatus.ACCEPTED and row.updated_at > row.created_at and not told:
         times = f", after {row.attempts} attempt{'s' if row.attempts != 1 else ''}" if row.attempts else ""
         said = f"{str(row.status).capitalize()}{times}"
         moments.append(Moment(at=row.updated_at, what=said, code=row.error_code or "", reason=row.error or ""))

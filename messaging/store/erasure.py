@@ -58,6 +58,7 @@ _WORDS = (
     ("batches", "waiting_for", _OF_MESSAGE),
     ("deliveries", "error", _OF_MESSAGE),  # of others: those to the person's own targets go whatever they say
     ("delivery_events", "reason", _OF_MESSAGE),
+    ("past_attempts", "reason", _OF_MESSAGE),
 )
 """Where somebody's words may name an address: it is replaced."""
 _OURS = ("target_deleted", "target_expired", "suppressed", "cancelled", "expired")
@@ -283,21 +284,22 @@ def _forms(trace: Trace) -> Iterable[str]:
 def _forget_words_of(connection: Connection, month: date, targets: Collection[int]) -> None:
     """The providers' words about deliveries to these targets, whatever they say."""
     said = {"targets": list(targets), "ours": list(_OURS)}
-    deliveries, events = (partition_name(table, month) for table in ("deliveries", "delivery_events"))
     connection.execute(
         text(
-            f"UPDATE {deliveries} SET error = NULL WHERE target_id = ANY(CAST(:targets AS bigint[]))"
+            f"UPDATE {partition_name('deliveries', month)} SET error = NULL"
+            " WHERE target_id = ANY(CAST(:targets AS bigint[]))"
             " AND error IS NOT NULL AND NOT coalesce(error_code = ANY(CAST(:ours AS text[])), false)"
         ),
         said,
     )
-    connection.execute(
-        text(
-            f"UPDATE {events} SET reason = NULL"
-            " WHERE target_id = ANY(CAST(:targets AS bigint[])) AND reason IS NOT NULL"
-        ),
-        said,
-    )
+    for table in ("delivery_events", "past_attempts"):
+        connection.execute(
+            text(
+                f"UPDATE {partition_name(table, month)} SET reason = NULL"
+                " WHERE target_id = ANY(CAST(:targets AS bigint[])) AND reason IS NOT NULL"
+            ),
+            said,
+        )
 
 
 def _receipts(connection: Connection, project_id: int, pattern: str) -> bool:

@@ -19,6 +19,7 @@ from messaging.channel import Role
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store import batches, finishing
 from messaging.store.batches import BatchRef, Lease, LeaseLostError
+from messaging.store.past_attempts import keeping
 
 UNSENT = "not_sent_yet"
 """The code of a row that was claimed, and certainly not sent."""
@@ -28,6 +29,13 @@ _ROLES = (Role.TO, Role.CC, Role.BCC)
 _WAITING = f"({_S.QUEUED.code}, {_S.RETRYING.code})"
 
 _RANGE = "d.month = :month AND d.message_id = :message AND d.target_id BETWEEN :first AND :last AND d.batch_id = :id"
+
+
+# What an attempt came to is kept where another one follows; a row that was put back unsent made none.
+_TRIED = keeping(f"""
+    SELECT m.month, m.message_id, m.target_id, CAST(:provider AS bigint), m.attempts + :refund, m.error_code, m.error
+      FROM moved m WHERE m.status = {_S.RETRYING.code} AND m.error_code IS DISTINCT FROM '{UNSENT}'
+""")
 
 
 def range_of(owned: Lease) -> dict[str, Any]:
@@ -49,19 +57,25 @@ def _counters(moved: Counter[DeliveryStatus]) -> dict[str, int]:
 # -- taking over -----------------------------------------------------------------------------------
 
 _IN_DOUBT = text(f"""
+WITH moved AS (
 UPDATE deliveries d SET
        status = CASE WHEN :hold OR d.attempts >= :max_attempts THEN {_S.UNKNOWN.code} ELSE {_S.RETRYING.code} END,
        due_at = now(), doubts = d.doubts + 1, updated_at = now(),
        error_code = 'worker_lost', error = 'The worker stopped while this was in flight; it may have been sent.'
  WHERE {_RANGE} AND d.status = {_S.SENDING.code} AND d.claim < :claim
-RETURNING d.status
+RETURNING d.*
+), kept AS ({_TRIED})
+SELECT status FROM moved
 """)
 
 
 def settle_in_doubt(connection: Connection, owned: Lease, *, hold: bool, max_attempts: int) -> int:
     """Decide what a dead worker left in flight: sent again, or held as unknown. Returns how many there were."""
     rows = connection.execute(
-        _IN_DOUBT, range_of(owned) | {"claim": owned.claim, "hold": hold, "max_attempts": max_attempts}
+        _IN_DOUBT,
+        range_of(owned)
+        | {"claim": owned.claim, "hold": hold, "max_attempts": max_attempts}
+        | {"provider": owned.provider_id, "refund": 0},
     ).scalars()
     moved = Counter(_S.of(code) for code in rows)
     batches.count(connection, owned.ref, _counters(moved) | {"doubtful": moved[_S.RETRYING]})
@@ -195,7 +209,7 @@ _PERMITTED_FROM_SENDING = frozenset({_S.ACCEPTED, _S.FAILED, _S.UNKNOWN, _S.RETR
 
 # By array and not by join, one statement per kind of outcome: a join of outcomes and rows is planned by
 # statistics, and without them reads the whole message per window. What differs per row is looked up in JSON.
-_RECORD = text(f"""
+_MOVE = f"""
 UPDATE deliveries d SET
        status = :status, updated_at = now(),
        due_at = now() + make_interval(secs => (CAST(:waits AS jsonb) ->> d.target_id::text)::float8),
@@ -206,7 +220,9 @@ UPDATE deliveries d SET
  WHERE d.month = :month AND d.message_id = :message AND d.target_id = ANY(CAST(:targets AS bigint[]))
    AND d.batch_id = :id AND d.status = :was
    AND (d.claim = :claim OR :was = {_S.UNKNOWN.code} AND :status = {_S.ACCEPTED.code})
-""")
+"""
+_RECORD = text(_MOVE)
+_RECORD_TRIED = text(f"WITH moved AS ({_MOVE} RETURNING d.*), kept AS ({_TRIED}) SELECT 1 FROM moved")
 
 
 _RECORD_ACCEPTED = text("""
@@ -272,9 +288,10 @@ def _write(
         first = alike[0]
         waits = {v.target_id: v.wait_s for v in alike} if first.status is _S.RETRYING else {}
         written = connection.execute(
-            _RECORD,
+            _RECORD_TRIED if first.status is _S.RETRYING and first.error_code != UNSENT else _RECORD,
             range_of(owned)
             | {
+                "provider": owned.provider_id,
                 "claim": owned.claim,
                 "was": was.code,
                 "targets": [v.target_id for v in alike],
@@ -389,6 +406,15 @@ UPDATE deliveries d SET status = {_S.RETRYING.code}, due_at = now(), updated_at 
    AND d.target_id = v.target_id AND d.batch_id = v.batch_id AND d.status = {_S.FAILED.code}
 RETURNING d.month, d.batch_id
 """)
+_KEEP_DEAD = text(
+    keeping(f"""
+    SELECT d.month, d.message_id, d.target_id, v.provider_id, d.attempts, d.error_code, d.error
+      FROM dead_verdicts v JOIN messages m ON m.id = v.message_id AND m.state <> {MessageState.CANCELLED.code}
+      JOIN LATERAL (SELECT d.* FROM deliveries d WHERE d.month = v.month AND d.message_id = v.message_id
+                       AND d.target_id = v.target_id OFFSET 0) d ON d.batch_id = v.batch_id
+     WHERE v.provider_id = :provider AND d.status = {_S.FAILED.code}
+""")
+)
 
 
 def take_back_dead(connection: Connection, provider_id: int) -> list[BatchRef]:
@@ -396,6 +422,7 @@ def take_back_dead(connection: Connection, provider_id: int) -> list[BatchRef]:
 
     What belongs to a cancelled message stays as it is: nobody would send it, and the message has its totals.
     """
+    connection.execute(_KEEP_DEAD, {"provider": provider_id})
     refs = Counter(
         BatchRef(row.month, row.batch_id) for row in connection.execute(_TAKE_BACK, {"provider": provider_id})
     )

@@ -13,6 +13,7 @@ from messaging.status import DeliveryStatus
 from messaging.store import batches
 from messaging.store.batches import BatchRef
 from messaging.store.expand import SHARES, Route
+from messaging.store.past_attempts import keeping
 
 _S = DeliveryStatus
 
@@ -25,10 +26,23 @@ _FAILED = f"""d.month = :month AND d.message_id = :message AND d.status = {_S.FA
 _IS_SERVED = """EXISTS (SELECT 1 FROM batches b JOIN providers p ON p.id = b.provider_id AND p.enabled
                          WHERE b.month = d.month AND b.id = d.batch_id)"""
 
+_KEEP = text(
+    keeping(f"""
+    SELECT d.month, d.message_id, d.target_id, b.provider_id, d.attempts, d.error_code, d.error
+      FROM deliveries d LEFT JOIN batches b ON b.month = d.month AND b.id = d.batch_id
+     WHERE {_FAILED} AND {_IS_SERVED}
+""")
+)
+
 _AGAIN = text(f"""
 UPDATE deliveries d SET status = {_S.RETRYING.code}, due_at = now(), updated_at = now(), attempts = 0
  WHERE {_FAILED} AND {_IS_SERVED}
 RETURNING d.batch_id
+""")
+
+_KEEP_MOVED = keeping("""
+    SELECT n.month, n.message_id, n.target_id, b.provider_id, n.attempts, n.error_code, n.error
+      FROM numbered n LEFT JOIN batches b ON b.month = n.month AND b.id = n.batch_id
 """)
 
 # What may have arrived (doubts > 0) goes over no other account: see docs/explanation/fail-over.md.
@@ -39,7 +53,7 @@ WITH route AS MATERIALIZED (
         AS r(from_id, provider_id, task_size, low, high)
 ),
 numbered AS MATERIALIZED (
-    SELECT d.target_id, d.batch_id, r.provider_id,
+    SELECT d.month, d.message_id, d.target_id, d.batch_id, d.attempts, d.error_code, d.error, r.provider_id,
            (row_number() OVER (PARTITION BY r.provider_id ORDER BY d.target_id) - 1) / r.task_size AS part
       FROM deliveries d JOIN targets t ON t.id = d.target_id
       JOIN route r ON r.from_id = coalesce(t.provider_id, 0) AND (r.low = 0 AND r.high = {SHARES}
@@ -55,7 +69,8 @@ opened AS (
     INSERT INTO batches (month, id, message_id, provider_id, channel, lane, first_target, last_target, total)
     SELECT :month, c.id, m.id, c.provider_id, m.channel, m.lane, c.first, c.last, c.total
       FROM chunk c JOIN messages m ON m.id = :message
-)
+),
+kept AS ({_KEEP_MOVED})
 UPDATE deliveries d SET batch_id = c.id, status = {_S.RETRYING.code}, due_at = now(), updated_at = now(), attempts = 0
   FROM numbered n JOIN chunk c ON c.provider_id = n.provider_id AND c.part = n.part
  WHERE d.month = :month AND d.message_id = :message AND d.target_id = n.target_id
@@ -78,6 +93,7 @@ def again(connection: Connection, month: date, message_id: int, *, codes: Sequen
 
     Only with one of the error `codes`, where any is given. The message's batches are locked by the caller.
     """
+    connection.execute(_KEEP, _which(month, message_id, codes))
     rows = connection.execute(_AGAIN, _which(month, message_id, codes)).scalars()
     refs = Counter(BatchRef(month, batch) for batch in rows)
     for ref, by in sorted(refs.items(), key=lambda item: item[0].id):

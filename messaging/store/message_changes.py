@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from messaging.channel import Channel, OnUnknown
+from messaging.channel import Channel, Lane, OnUnknown
 from messaging.errors import NotFoundError, StateConflictError
 from messaging.status import MessageState
 from messaging.store.messages import NewMessage, values
@@ -30,7 +30,18 @@ class Unsent:
     named: Mapping[str, Any]
     on_unknown: OnUnknown
     scheduled_at: datetime | None
-    expires_at: datetime
+
+    @property
+    def chosen_expiry(self) -> datetime | None:
+        """When it expires, where somebody chose that; None where it follows from when it is sent."""
+        said = self.named.get("expires_at")
+        return None if said is None else datetime.fromisoformat(said)
+
+    @property
+    def chosen_lane(self) -> Lane | None:
+        """Its lane, where somebody chose that; None where it follows from the size of its audience."""
+        said = self.named.get("lane")
+        return None if said is None else Lane(said)
 
 
 def lock_unsent(connection: Connection, project_id: int, public_id: str) -> Unsent:
@@ -39,7 +50,7 @@ def lock_unsent(connection: Connection, project_id: int, public_id: str) -> Unse
     A scheduled message whose time has come counts as begun: the sweep may be starting it.
     """
     row = connection.execute(
-        text("""SELECT id, state, channel, content, audience, on_unknown, scheduled_at, expires_at,
+        text("""SELECT id, state, channel, content, audience, on_unknown, scheduled_at,
                        scheduled_at <= now() AS due
                   FROM messages WHERE project_id = :project AND public_id = :id AND deleted_at IS NULL FOR UPDATE"""),
         {"project": project_id, "id": public_id},
@@ -59,7 +70,6 @@ def lock_unsent(connection: Connection, project_id: int, public_id: str) -> Unse
         named=row.audience,
         on_unknown=OnUnknown(row.on_unknown),
         scheduled_at=row.scheduled_at,
-        expires_at=row.expires_at,
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-PARTITIONED = ("batches", "deliveries", "delivery_events", "provider_message_ids")
+PARTITIONED = ("batches", "deliveries", "delivery_events", "past_attempts", "provider_message_ids")
 
 # Deliveries are updated two or three times in place: room on the page keeps those updates heap-only.
 _STORAGE = {"batches": "fillfactor=50", "deliveries": "fillfactor=40, autovacuum_vacuum_scale_factor=0.05"}

@@ -590,6 +590,23 @@ class DeliveryEvent(Base):
     __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
 
 
+class PastAttempt(Base):
+    """What came of an attempt that another one followed."""
+
+    __tablename__ = "past_attempts"
+    month: Mapped[date] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(primary_key=True)
+    target_id: Mapped[int] = mapped_column(primary_key=True)
+    provider_id: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    times: Mapped[int] = mapped_column(Integer, server_default="1")
+    first_at: Mapped[datetime] = _created()
+    at: Mapped[datetime] = _created()
+    code: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str | None]
+    __table_args__ = ({"postgresql_partition_by": "RANGE (month)"},)
+
+
 class ProviderMessageId(Base):
     """Which delivery a provider's own id stands for, where its receipts name nothing else."""
 

@@ -101,6 +101,7 @@ class Road:
             connection.execute(
                 text(
                     "TRUNCATE deliveries, batches, evidence, dead_verdicts, revocations, refusals, delivery_events,"
+                    " past_attempts,"
                     " receipt_tokens, starts"
                 )
             )

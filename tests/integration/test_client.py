@@ -26,6 +26,7 @@ from messaging import (
     SettingsError,
     Sms,
 )
+from messaging.channel import Lane
 from messaging.store.bulk_rows import BulkRow
 from messaging.store.messages import MessageView
 from tests.integration.road import SECRET, Road
@@ -153,6 +154,22 @@ def test_a_draft_is_kept(client: Messaging) -> None:
     assert client.get("d1").total == 0
     with pytest.raises(ConflictError, match="'d1'"):
         client.send(HELLO, addresses=["tok"], id="d1")
+
+
+def test_a_draft_that_goes_out_keeps_the_expiry_and_the_lane_that_were_chosen(client: Messaging) -> None:
+    """What follows from its time and size is found anew; one whose expiry has passed is refused."""
+    until = client.now() + timedelta(hours=2)
+    text = Sms(content="code 246810")
+    chosen = client.send(text, addresses=["+4930123456"], draft=True, id="chosen", expires_at=until, lane=Lane.BULK)
+    left = client.send(text, addresses=["+4930123456"], draft=True, id="left")
+    for made in (chosen, left):
+        assert client.messages.release(made.id, at=until - timedelta(hours=1)).state is MessageState.SCHEDULED
+    later = client.messages.release("left", at=until + timedelta(days=30))
+    assert later.expires_at > until + timedelta(days=30)
+    with pytest.raises(InvalidArgumentError, match="lies before the message would be sent"):
+        client.messages.release("chosen", at=until + timedelta(minutes=1))
+    released = client.messages.release("chosen")
+    assert (released.state, released.expires_at, released.lane) == (MessageState.PROCESSING, until, Lane.BULK)
 
 
 def test_everything_a_message_refers_to_is_at_hand(client: Messaging) -> None:

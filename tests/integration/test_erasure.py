@@ -233,6 +233,8 @@ def test_a_deleted_user_is_found_in_no_column_of_any_table(road: Road) -> None:
         "INSERT INTO refusals (task_id, task_name, reason) VALUES ('t', 'n', :said)",
         "UPDATE messages SET failure = :said",
         "UPDATE delivery_events SET reason = :said",
+        """INSERT INTO past_attempts (month, message_id, target_id, provider_id, attempt, code, reason)
+            SELECT month, message_id, target_id, 1, 1, 'x', :said FROM deliveries""",
         "UPDATE batches SET waiting_for = :said",
         "UPDATE providers SET stopped_reason = :said",
         f"INSERT INTO provider_log (provider_id, what, reason) VALUES ({provider}, 'stopped', :said)",
@@ -251,6 +253,7 @@ def test_a_deleted_user_is_found_in_no_column_of_any_table(road: Road) -> None:
     }  # fmt: skip
     assert any(place.startswith("deliveries_") for place in traces(road))
     assert any(place.startswith("delivery_events_") for place in traces(road))
+    assert any(place.startswith("past_attempts_") for place in traces(road))
     before = {one.public_id: (road.statuses(one), road.view(one).totals) for one in (sent, raw, text_message, refused)}
 
     delete(road)

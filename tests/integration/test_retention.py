@@ -100,6 +100,9 @@ def test_nothing_of_a_dropped_month_is_left_in_any_table(old: Road) -> None:
         f"INSERT INTO provider_message_ids {said}, provider_id, provider_message_id) VALUES (:month, 1, 1, 1, 'x')",
         month=OLD,
     )
+    old.execute(
+        f"INSERT INTO past_attempts {said}, provider_id, attempt, code) VALUES (:month, 1, 1, 1, 1, 'x')", month=OLD
+    )
     old.execute(f"INSERT INTO evidence {said}, claim, status) VALUES (:month, 1, 1, 1, 1)", month=OLD)
     old.execute(f"INSERT INTO dead_verdicts {said}, provider_id) VALUES (:month, 1, 1, 1)", month=OLD)
     assert rows_of(old, OLD) > 7

@@ -172,7 +172,8 @@ def test_a_recipients_story_is_told_in_the_order_of_time(
     assert accepted.provider_message_id is not None
     assert accepted.provider_message_id in read
     waiting = next(row for row in world.deliveries(message) if row.cursor == phones[9])
-    assert "The next try is due" in viewer.read(f"/p/default/messages/{message.public_id}/recipients/{waiting.id}")
+    tried = viewer.read(f"/p/default/messages/{message.public_id}/recipients/{waiting.id}")
+    assert tried.index("Attempt 1 over apple came to nothing") < tried.index("The next try is due")
     for none in ("nothing", "d1-1-1", f"{accepted.id}00000"):
         assert viewer.get(f"/p/default/messages/{message.public_id}/recipients/{none}").status_code == 404
 

@@ -217,6 +217,17 @@ class TestDraftsAndSchedules:
         assert api.ok("PATCH", f"/messaging/messages/sms/{made['$id']}", {"draft": False})["status"] == "processing"
         assert go(road, api, made)["deliveredTotal"] == 1
 
+    def test_a_chosen_expiry_and_lane_stay_when_it_is_changed(self, api: Api) -> None:
+        """And when it is sent; one that would pass before is refused."""
+        until = (datetime.now(UTC) + timedelta(hours=23)).isoformat()
+        made = created(api, "sms", draft=True, users=["ada"], expiresAt=until, lane="bulk")
+        path = f"/messaging/messages/sms/{made['$id']}"
+        changed = api.ok("PATCH", path, {"content": "New"})
+        assert (changed["expiresAt"][:16], changed["lane"]) == (until[:16], "bulk")
+        assert api.refused("PATCH", path, {"scheduledAt": LATER}) == (400, "general_argument_invalid")
+        sent = api.ok("PATCH", path, {"draft": False})
+        assert (sent["expiresAt"][:16], sent["lane"]) == (until[:16], "bulk")
+
     def test_a_scheduled_message_goes_out_when_it_is_due(self, road: Road, api: Api) -> None:
         made = created(api, "push", topics=["news"], scheduledAt=LATER)
         road.execute("UPDATE messages SET scheduled_at = now() WHERE public_id = :id", id=made["$id"])
