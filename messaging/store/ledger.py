@@ -222,7 +222,7 @@ UPDATE deliveries d SET
    AND (d.claim = :claim OR :was = {_S.UNKNOWN.code} AND :status = {_S.ACCEPTED.code})
 """
 _RECORD = text(_MOVE)
-_RECORD_TRIED = text(f"WITH moved AS ({_MOVE} RETURNING d.*), kept AS ({_TRIED}) SELECT 1 FROM moved")
+_RECORD_TRIED = text(f"WITH moved AS ({_MOVE} RETURNING d.*), kept AS ({_TRIED}) SELECT count(*) FROM moved")
 
 
 _RECORD_ACCEPTED = text("""
@@ -287,8 +287,9 @@ def _write(
     for alike in kinds.values():
         first = alike[0]
         waits = {v.target_id: v.wait_s for v in alike} if first.status is _S.RETRYING else {}
+        tried = first.status is _S.RETRYING and first.error_code != UNSENT
         written = connection.execute(
-            _RECORD_TRIED if first.status is _S.RETRYING and first.error_code != UNSENT else _RECORD,
+            _RECORD_TRIED if tried else _RECORD,
             range_of(owned)
             | {
                 "provider": owned.provider_id,
@@ -306,7 +307,7 @@ def _write(
                 ),
             },
         )
-        moved[first.status] += written.rowcount
+        moved[first.status] += written.scalar_one() if tried else written.rowcount
     return moved
 
 
