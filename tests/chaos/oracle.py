@@ -65,24 +65,34 @@ class Row:
 def rows(database_url: str, message_ids: Sequence[str]) -> list[Row]:
     """Every delivery of these messages."""
     with psycopg.connect(database_url) as connection:
-        found = connection.execute(
-            """SELECT t.identifier, d.status, d.attempts, d.doubts, coalesce(d.error_code, '')
-                 FROM messages m JOIN deliveries d ON d.month = m.month AND d.message_id = m.id
-                 JOIN targets t ON t.id = d.target_id WHERE m.public_id = ANY(%s)""",
-            ([*message_ids],),
-        )
-        return [Row(each[0], _S.of(each[1]), *each[2:]) for each in found]
+        return _rows(connection, message_ids)
 
 
-def counters(database_url: str, message_ids: Sequence[str]) -> Counter[str]:
-    """What the batches of these messages say they have done, by status, and `total`."""
-    sums = ", ".join(f"coalesce(sum(b.{name}), 0)" for name in ("total", *_COUNTED, "doubtful"))
+def rows_and_counters(database_url: str, message_ids: Sequence[str]) -> tuple[list[Row], Counter[str]]:
+    """The same, and what their batches say they have done, at one moment: receipts go on moving both."""
     with psycopg.connect(database_url) as connection:
-        found = connection.execute(
-            f"SELECT {sums} FROM messages m JOIN batches b ON b.month = m.month AND b.message_id = m.id "
-            "WHERE m.public_id = ANY(%s)",
-            ([*message_ids],),
-        ).fetchone()
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        return _rows(connection, message_ids), _counters(connection, message_ids)
+
+
+def _rows(connection: psycopg.Connection, message_ids: Sequence[str]) -> list[Row]:
+    found = connection.execute(
+        """SELECT t.identifier, d.status, d.attempts, d.doubts, coalesce(d.error_code, '')
+             FROM messages m JOIN deliveries d ON d.month = m.month AND d.message_id = m.id
+             JOIN targets t ON t.id = d.target_id WHERE m.public_id = ANY(%s)""",
+        ([*message_ids],),
+    )
+    return [Row(each[0], _S.of(each[1]), *each[2:]) for each in found]
+
+
+def _counters(connection: psycopg.Connection, message_ids: Sequence[str]) -> Counter[str]:
+    """By status, and `total`."""
+    sums = ", ".join(f"coalesce(sum(b.{name}), 0)" for name in ("total", *_COUNTED, "doubtful"))
+    found = connection.execute(
+        f"SELECT {sums} FROM messages m JOIN batches b ON b.month = m.month AND b.message_id = m.id "
+        "WHERE m.public_id = ANY(%s)",
+        ([*message_ids],),
+    ).fetchone()
     assert found is not None
     return Counter(dict(zip(("total", *_COUNTED, "doubtful"), map(int, found), strict=True)))
 
@@ -128,9 +138,8 @@ def judge(
 ) -> Verdict:
     """Compare, per recipient. `allowed` are the statuses that rows may end in, `more` a fault's own findings."""
     everybody = frozenset(audience)
-    found = rows(database_url, message_ids)
+    found, said = rows_and_counters(database_url, message_ids)
     ledger = {row.address: row for row in found}
-    said = counters(database_url, message_ids)
     taken_all, tags = tape.accepted()
     taken = Counter({address: by for address, by in taken_all.items() if address in everybody})
     statuses = Counter(row.status for row in found)
