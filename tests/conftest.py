@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import redis
@@ -17,6 +17,7 @@ from messaging.local.free_ports import free_ports
 from messaging.local.postgres import Postgres
 from messaging.local.valkey import Valkey
 from messaging.store.migrate import upgrade
+from tests.sharing import SharingScheduling
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,6 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for part in item.path.relative_to(ROOT).parts:
             if part in _MARKED_FOLDERS:
                 item.add_marker(part)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduling | None:
+    """Files that share a stack go to one process."""
+    return SharingScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def started(server: _Server, log: Path) -> subprocess.Popen[bytes]:
