@@ -159,10 +159,15 @@ class Field:
         self.stack.kill(name)
         self.blow()
 
-    def kill_at(self, point: str, *, within_s: float = 60) -> bool:
-        """Let the next worker that passes this point of its work kill itself there; False if none came by."""
+    def order(self, point: str) -> None:
+        """Let the next worker that passes this point of its work kill itself there."""
         (self.controls / f"kill.{point}").touch()
-        died = self.gone(point, within_s=within_s)
+
+    def dies(self, point: str, sent: Sent, *, within_s: float = 60) -> bool:
+        """Whether the order was carried out; False as soon as everything of `sent` has ended and nobody came by."""
+        order = self.controls / f"kill.{point}"
+        wait_for(lambda: not order.exists() or not self._open(sent), within_s)
+        died = not order.exists()
         if died:
             self.blow()
         return died

@@ -25,11 +25,14 @@ _ANSWER_MS = 150
 
 
 def killed_at(field: Field, *, point: str) -> Verdict:
-    """Some worker dies at this point, three times in one message."""
+    """Some worker dies at this point, three times in one message where it is long enough for that."""
     field.misbehave("apns", "fcm", "sendgrid", "twilio", delay_ms=_ANSWER_MS)
+    field.order(point)
     sent = field.send()
-    field.under_way(sent, 0.02)
-    died = sum(field.kill_at(point) for _ in range(3))
+    died = field.dies(point, sent)
+    for _ in range(2):
+        field.order(point)
+        died |= field.dies(point, sent)
     field.misbehave("apns", "fcm", "sendgrid", "twilio")
     more = () if died else (f"no worker came by '{point}': nothing was tried",)
     return field.judge(sent, more=more)
@@ -48,7 +51,7 @@ def killed_at_random(field: Field) -> Verdict:
 def killed_on_the_way(field: Field, *, points: tuple[str, ...]) -> Verdict:
     """The intake or the fan-out dies at these points, once at each, before anything of it could be sent twice."""
     for point in points:
-        (field.controls / f"kill.{point}").touch()
+        field.order(point)
     sent = field.send()
     died = [point for point in points if field.gone(point)]
     field.blow()
