@@ -102,5 +102,5 @@ def named_audience(request: SendRequest) -> dict[str, Any]:
     if request.expires_at is not None:
         kept["expires_at"] = request.expires_at.isoformat()
     if request.lane is not None:
-        kept["lane"] = request.lane.value
+        kept["lane"] = str(request.lane)
     return kept

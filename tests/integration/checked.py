@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from messaging.outcome import ACCEPTED, Outcome
 from tests.integration.road import OneAdapter, Road, Scripted
@@ -46,7 +47,7 @@ def work(road: Road, *check_ids: str) -> list[str]:
 
 @contextmanager
 def working(road: Road) -> Iterator[None]:
-    """A worker that does checks and delivers while the block runs."""
+    """A worker that does checks and delivers while the block runs, and logs to nobody: commands print beside it."""
     ended = threading.Event()
 
     def run() -> None:
@@ -55,9 +56,10 @@ def working(road: Road) -> Iterator[None]:
             road.deliver()
 
     thread = threading.Thread(target=run, name="worker")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(20)
+    with capture_logs():
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(20)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ from messaging.outcome import Action, Outcome
 from messaging.store import provider_stops, providers, receipts
 from messaging.store.receipts import ReceiptState, Settled
 from tests.integration.checked import Checked, working
+from tests.integration.cli import Cli, Said, command_line
 from tests.integration.road import SECRET, Road
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 NUMBER = "+4930901820"
 
 
@@ -33,32 +30,15 @@ def road(postgres_url: str, valkey_url: str) -> Iterator[Road]:
 
 
 @pytest.fixture
-def cli(road: Road, postgres_url: str, valkey_url: str, tmp_path: Path) -> Cli:
+def cli(road: Road, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """The command `messaging provider`."""
-    settings = {
-        "MESSAGING_DATABASE_URL": postgres_url,
-        "MESSAGING_BROKER_URL": valkey_url,
-        "MESSAGING_SECRET_KEY": road.settings.secret_key.get_secret_value(),
-    }
-
-    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "messaging.cli.main", "provider", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, **settings, **env},
-        )
-
-    return run
+    return command_line(road, monkeypatch, capsys, tmp_path, "provider")
 
 
-def read(done: subprocess.CompletedProcess[str]) -> Any:
+def read(done: Said) -> Any:
     """What a command said in JSON."""
-    assert done.stdout, done.stderr
-    return json.loads(done.stdout)
+    assert done.out, done.err
+    return json.loads(done.out)
 
 
 def script(road: Road) -> Checked:
@@ -81,8 +61,8 @@ def test_a_check_that_passes_exits_with_nought(cli: Cli, road: Road) -> None:
     with working(road):
         shown = cli("check", "texts", "--send-to", NUMBER)
         said = cli("check", "texts", "--json")
-    assert shown.returncode == 0, shown.stderr
-    lines = shown.stdout.splitlines()
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
         "STEP",
         "credentials",
@@ -93,7 +73,7 @@ def test_a_check_that_passes_exits_with_nought(cli: Cli, road: Road) -> None:
     ]
     assert "Account [Shop] is active." in lines[1]
     assert [received.address for received in script(road).received] == [NUMBER]
-    assert said.returncode == 0
+    assert said.code == 0
     done = read(said)
     assert (done["outcome"], done["message_id"], [step["state"] for step in done["steps"]]) == (
         "passed",
@@ -108,10 +88,10 @@ def test_a_check_that_fails_exits_with_one(cli: Cli, road: Road) -> None:
     with working(road):
         shown = cli("check", "texts")
         said = cli("check", "texts", "--send-to", NUMBER, "--json")
-    assert shown.returncode == 1
-    assert "failed" in shown.stdout
-    assert "20003: auth token refused: set it anew." in shown.stdout
-    assert said.returncode == 1
+    assert shown.code == 1
+    assert "failed" in shown.out
+    assert "20003: auth token refused: set it anew." in shown.out
+    assert said.code == 1
     assert [(step["name"], step["state"]) for step in read(said)["steps"]] == [("credentials", "failed")]
     assert script(road).received == []
 
@@ -121,11 +101,11 @@ def test_a_stopped_account_is_offered_to_be_started(cli: Cli, road: Road) -> Non
     stop(road)
     with working(road):
         offered = cli("check", "texts")
-        assert offered.returncode == 0
-        assert "messaging provider start texts" in offered.stderr
+        assert offered.code == 0
+        assert "messaging provider start texts" in offered.err
         started = cli("check", "texts", "--start", "--send-to", NUMBER, "--json")
-    assert started.returncode == 0, started.stderr
-    assert "texts is started" in started.stderr
+    assert started.code == 0, started.err
+    assert "texts is started" in started.err
     assert [step["state"] for step in read(started)["steps"]] == ["passed"] * 4 + ["skipped"]
     assert len(script(road).received) == 1
 
@@ -136,26 +116,26 @@ def test_bad_credentials_start_nothing(cli: Cli, road: Road) -> None:
     script(road).says = Outcome(Action.STOP_PROVIDER, "20003", "auth token refused")
     with working(road):
         done = cli("check", "texts", "--start", "--send-to", NUMBER)
-    assert done.returncode == 1
+    assert done.code == 1
     with road.engine.connect() as connection:
         assert providers.get(connection, road.vault, road.project_id, "texts").stopped_at is not None
 
 
 def test_an_account_is_started_and_its_log_says_so(cli: Cli, road: Road) -> None:
     """What happened to it, newest first."""
-    assert "Nothing has happened" in cli("log", "texts").stderr
+    assert "Nothing has happened" in cli("log", "texts").err
     stop(road)
-    assert "works again" in cli("start", "texts").stderr
-    assert "was not stopped" in cli("start", "texts").stderr
+    assert "works again" in cli("start", "texts").err
+    assert "was not stopped" in cli("start", "texts").err
     assert [(entry["what"], entry["reason"]) for entry in read(cli("log", "texts", "--json"))] == [
         ("started", "by an operator"),
         ("stopped", "the key was revoked"),
     ]
-    assert "the key was revoked" in cli("log", "texts").stdout
+    assert "the key was revoked" in cli("log", "texts").out
     cli("disable", "texts")
-    assert "messaging provider enable texts" in cli("start", "texts").stderr
+    assert "messaging provider enable texts" in cli("start", "texts").err
     missing = cli("log", "nobody")
-    assert (missing.returncode, missing.stderr.count("\n")) == (3, 1)
+    assert (missing.code, missing.err.count("\n")) == (3, 1)
 
 
 def test_receipts_are_summed_and_tried_again(cli: Cli, road: Road) -> None:
@@ -166,11 +146,11 @@ def test_receipts_are_summed_and_tried_again(cli: Cli, road: Road) -> None:
         (kept,) = receipts.take(connection, limit=1, work_s=60)
         receipts.settle(connection, [Settled(kept.id, ReceiptState.REFUSED, reason="The signature is wrong.")])
     unset = cli("receipts", "texts")
-    assert "MESSAGING_PUBLIC_URL" in unset.stderr
-    assert "The signature is wrong." in unset.stdout
+    assert "MESSAGING_PUBLIC_URL" in unset.err
+    assert "The signature is wrong." in unset.out
     found = read(cli("receipts", "texts", "--json", MESSAGING_PUBLIC_URL="https://push.example.org"))
     assert (found["url"], found["refused"]) == (f"https://push.example.org/v1/receipts/{key}", 1)
     again = cli("receipts", "texts", "--retry")
-    assert "1 are looked at again" in again.stderr
+    assert "1 are looked at again" in again.err
     assert read(cli("receipts", "texts", "--json"))["waiting"] == 1
-    assert SECRET not in again.stdout + again.stderr
+    assert SECRET not in again.out + again.err

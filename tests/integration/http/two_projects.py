@@ -173,6 +173,13 @@ def _add_what_came_in(owner: Owner) -> None:
                       JOIN batches b ON b.month = d.month AND b.id = d.batch_id WHERE m.project_id = :p"""),
             {"p": owner.number, "word": owner.word},
         )
+        connection.execute(
+            text("""INSERT INTO past_attempts (month, message_id, target_id, provider_id, attempt, code, reason)
+                    SELECT d.month, d.message_id, d.target_id, b.provider_id, 1, '503', :word
+                      FROM deliveries d JOIN messages m ON m.id = d.message_id
+                      JOIN batches b ON b.month = d.month AND b.id = d.batch_id WHERE m.project_id = :p"""),
+            {"p": owner.number, "word": owner.word},
+        )
         owner.made["entryId"] = str(
             connection.execute(
                 text("""INSERT INTO quarantine (project_id, kind, reason, task_id, task_name, sealed)
