@@ -33,6 +33,11 @@ class Said:
 Cli = Callable[..., Said]
 
 
+def read(done: Said) -> Any:
+    """What a command that went well said in JSON."""
+    return done.json()
+
+
 def command_line(
     road: Road, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, *first: str
 ) -> Cli:
