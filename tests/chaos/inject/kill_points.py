@@ -113,19 +113,46 @@ def _book(module: ModuleType) -> None:
 
 
 def _pipeline(module: ModuleType) -> None:
+    """Both ways to send: by the chunk, and one request after the other without a task."""
     pipeline: Any = module.Pipeline
-    send = pipeline._send
+    send, begin, tell = pipeline._send, pipeline._begin, pipeline._tell_recorder
+    on_its_way = _Soon("request_left", AFTER_SENDING_S)
 
     @functools.wraps(send)
     async def sending(self: Any, chunk: Any) -> Any:
         if any(delivery.address.startswith("poison-") for delivery in chunk):
             os.killpg(os.getpgid(0), signal.SIGKILL)
-        asyncio.get_running_loop().call_later(AFTER_SENDING_S, reach, "request_left")
-        outcomes = await send(self, chunk)
-        reach("after_answer")
-        return outcomes
+        on_its_way()
+        return await send(self, chunk)
 
-    pipeline._send = sending
+    @functools.wraps(begin)
+    def beginning(self: Any, *of: Any) -> None:
+        begin(self, *of)
+        on_its_way()
+
+    @functools.wraps(tell)
+    def telling(self: Any, new: int) -> None:
+        tell(self, new)
+        reach("after_answer")
+
+    pipeline._send, pipeline._begin, pipeline._tell_recorder = sending, beginning, telling
+
+
+class _Soon:
+    """Reach a point some time after the first of several calls."""
+
+    def __init__(self, point: str, after_s: float) -> None:
+        self._point, self._after_s = point, after_s
+        self._is_coming = False
+
+    def __call__(self) -> None:
+        if not self._is_coming:
+            self._is_coming = True
+            asyncio.get_running_loop().call_later(self._after_s, self._come)
+
+    def _come(self) -> None:
+        self._is_coming = False
+        reach(self._point)
 
 
 def _after(module: ModuleType, name: str, point: str) -> None:
