@@ -124,7 +124,9 @@ def recipient(
     with connect(data_dir) as messaging:
         found = messaging.messages.recipient(message_id, target_id)
     if json:
-        print_json({**plain(found.delivery), "past_attempts": plain(found.attempts), "events": plain(found.events)})
+        print_json(
+            {**plain(found.delivery), "past_attempts": plain(found.past_attempts), "events": plain(found.events)}
+        )
         return
     delivery = found.delivery
     print_fields(
@@ -144,10 +146,10 @@ def recipient(
             "since": delivery.updated_at,
         }
     )
-    if found.attempts:
+    if found.past_attempts:
         print_table(
             ("WHEN", "ATTEMPT", "TIMES", "PROVIDER", "CODE", "REASON"),
-            ((a.at, a.attempt, a.times, a.provider_id, a.code, a.reason) for a in found.attempts),
+            ((a.at, a.attempt, a.times, a.provider_id, a.code, a.reason) for a in found.past_attempts),
             empty="",
         )
     print_table(

@@ -34,7 +34,7 @@ class Recipient:
     """One recipient of a message: the delivery, attempts before its last, and what the provider told about it."""
 
     delivery: DeliveryView
-    attempts: Sequence[AttemptView]
+    past_attempts: Sequence[AttemptView]
     """Those that another one followed, in the order of time."""
     events: Sequence[EventView]
 
@@ -120,9 +120,9 @@ class Messages:
             if not found or message.month is None:
                 raise NotFoundError(f"recipient of the message '{message_id}'", target_id)
             number = found[0].cursor
-            attempts = past_attempts.of_deliveries(connection, message.month, message.number, [number])
+            past = past_attempts.of_deliveries(connection, message.month, message.number, [number])
             events = delivery_events.of_deliveries(connection, message.month, message.number, [number])
-        return Recipient(delivery=found[0], attempts=attempts.get(number, []), events=events.get(number, []))
+        return Recipient(delivery=found[0], past_attempts=past.get(number, []), events=events.get(number, []))
 
     def estimate(
         self,

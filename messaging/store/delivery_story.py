@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
@@ -13,9 +14,12 @@ from messaging.errors import NotFoundError
 from messaging.ids import parse_delivery_tag
 from messaging.status import DeliveryStatus
 from messaging.store import delivery_events, past_attempts, recipients
+from messaging.store.delivery_events import EventView
 from messaging.store.messages import MessageView
 from messaging.store.past_attempts import AttemptView
 from messaging.store.recipients import RecipientView
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,9 @@ def story(connection: Connection, message: MessageView, tag: str) -> Story:
     recipient = found[0]
     given = {"month": message.month, "message": message.number, **recipient.place._asdict()}
     target = connection.execute(_TARGET, given).one_or_none()
-    moments = [*_own_and_past(connection, message, recipient), *_told(connection, message, recipient)]
+    tried = _of(past_attempts.of_deliveries, connection, message, recipient)
+    told = _of(delivery_events.of_deliveries, connection, message, recipient)
+    moments = [*_own(recipient, tried), *map(_tried, tried), *map(_told, told)]
     for row in connection.execute(_EVIDENCE, given):
         late = f"An answer that came too late to be written: {DeliveryStatus.of(row.status)}"
         moments.append(Moment(at=row.created_at, what=late, code=row.error_code or ""))
@@ -90,13 +96,16 @@ def story(connection: Connection, message: MessageView, tag: str) -> Story:
     )
 
 
-def _own_and_past(connection: Connection, message: MessageView, recipient: RecipientView) -> list[Moment]:
-    """What the ledger says of this attempt and of those before it."""
-    if message.month is None:
-        return _own(recipient, ())
+def _of(
+    read: Callable[[Connection, date, int, Sequence[int]], Mapping[int, Sequence[_T]]],
+    connection: Connection,
+    message: MessageView,
+    recipient: RecipientView,
+) -> Sequence[_T]:
+    """What one of the tables beside the ledger has of the recipient."""
     target = recipient.place.target
-    tried = past_attempts.of_deliveries(connection, message.month, message.number, [target]).get(target, [])
-    return [*_own(recipient, tried), *map(_tried, tried)]
+    found = {} if message.month is None else read(connection, message.month, message.number, [target])
+    return found.get(target, ())
 
 
 def _tried(past: AttemptView) -> Moment:
@@ -124,13 +133,8 @@ def _own(recipient: RecipientView, tried: Sequence[AttemptView]) -> list[Moment]
     return moments
 
 
-def _told(connection: Connection, message: MessageView, recipient: RecipientView) -> list[Moment]:
+def _told(event: EventView) -> Moment:
     """What the provider told later."""
-    if message.month is None:
-        return []
-    target = recipient.place.target
-    events = delivery_events.of_deliveries(connection, message.month, message.number, [target])
-    return [
-        Moment(at=each.at, what=f"The provider tells: {each.event}", code=each.code or "", reason=each.reason or "")
-        for each in events.get(target, [])
-    ]
+    return Moment(
+        at=event.at, what=f"The provider tells: {event.event}", code=event.code or "", reason=event.reason or ""
+    )

@@ -37,15 +37,15 @@ def keeping(rows: str) -> str:
     """The statement that keeps the outcomes of `rows`.
 
     `rows` is a SELECT of month, message, target, provider, attempt, code and reason. The same outcome of the same
-    attempt is counted.
+    attempt is counted; what ended before anybody tried it has no attempt to keep.
     """
     return f"""
         INSERT INTO past_attempts ({_KEY}, reason)
-        SELECT r.month, r.message, r.target, coalesce(r.provider, 0), greatest(r.attempt, 1), coalesce(r.code, ''),
-               r.reason
+        SELECT r.month, r.message, r.target, coalesce(r.provider, 0), r.attempt, coalesce(r.code, ''), r.reason
           FROM ({rows}) AS r (month, message, target, provider, attempt, code, reason)
+         WHERE r.attempt > 0
         ON CONFLICT ({_KEY}) DO UPDATE
-           SET times = least(past_attempts.times + 1, 2147483647), at = now(), reason = excluded.reason"""
+           SET times = past_attempts.times + 1, at = now(), reason = excluded.reason"""
 
 
 def of_deliveries(

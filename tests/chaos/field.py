@@ -172,11 +172,6 @@ class Field:
             self.blow()
         return died
 
-    def gone(self, point: str, *, within_s: float = 30) -> bool:
-        """Whether somebody died at a point where an order to die was left."""
-        order = self.controls / f"kill.{point}"
-        return wait_for(lambda: not order.exists(), within_s)
-
     def terminate(self, name: str) -> None:
         """Ask a process to leave and wait for its successor."""
         pid = self.stack.runtime.processes[name]

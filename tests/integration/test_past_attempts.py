@@ -134,6 +134,19 @@ def test_a_failure_that_somebody_sends_again_is_not_forgotten(road: Road) -> Non
     assert [said(each) for each in past(road, message)] == [[*sent_again, (1, "twilio", "21211", 1)]]
 
 
+def test_what_failed_before_anybody_tried_it_made_no_attempt(road: Road) -> None:
+    """An address that died while its message waited, sent again by hand."""
+    provider = road.add_provider("apple", "apns")
+    road.add_topic("news", road.add_push_targets(3, provider=provider))
+    message = road.send(topics=["news"])
+    road.expand(message.message_id)
+    road.execute("UPDATE targets SET expired_at = now()")
+    road.deliver()
+    assert road.statuses(message) == {DeliveryStatus.FAILED: 3}
+    assert retry(road, message) == 3
+    assert past(road, message) == [[], [], []]
+
+
 def test_a_verdict_that_is_withdrawn_is_told(road: Road) -> None:
     """The provider called the address dead, and was not believed."""
     provider = road.add_provider("apple", "apns")

@@ -53,8 +53,7 @@ def killed_on_the_way(field: Field, *, points: tuple[str, ...]) -> Verdict:
     for point in points:
         field.order(point)
     sent = field.send()
-    died = [point for point in points if field.gone(point)]
-    field.blow()
+    died = [point for point in points if field.dies(point, sent)]
     more = () if died else ("nobody was ever killed: nothing was tried",)
     return field.judge(sent, allowed=UNTOUCHED, may_double=False, more=more)
 

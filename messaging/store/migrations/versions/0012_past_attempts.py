@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from messaging.store.partitions import ensure_month
+from messaging.store.partitions import date_after, partition_name
 from messaging.store.retention import months
 
 revision = "0012"
@@ -30,9 +30,12 @@ def upgrade() -> None:
         PRIMARY KEY (month, message_id, target_id, provider_id, attempt, code)
     ) PARTITION BY RANGE (month)
     """)
-    connection = op.get_bind()
-    for month in months(connection):
-        ensure_month(connection, month)
+    for month in months(op.get_bind()):
+        # not `ensure_month`: it will know of tables that come after this revision
+        op.execute(
+            f"CREATE TABLE {partition_name('past_attempts', month)} PARTITION OF past_attempts"
+            f" FOR VALUES FROM ('{month}') TO ('{date_after(month)}') WITH (fillfactor=100)"
+        )
 
 
 def downgrade() -> None:
