@@ -142,10 +142,10 @@ def test_a_reader_that_does_not_read_is_let_go(served: Served) -> None:
 
 def test_a_flood_is_told_503_and_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit a request is refused at once; when those who sit there are gone, all is well."""
-    monkeypatch.setattr(Hasty, "patience", Patience())  # they are to be there still when the last one asks
+    monkeypatch.setattr(Hasty, "patience", Patience(head_s=2 * _LIMIT_S))  # they are there when the last one asks
     with ExitStack() as stack:
-        for _ in range(25):
-            stack.enter_context(served.connected(HEAD + b"\r\n"))
+        for _ in range(25):  # who had asked would be refused too, and be gone
+            stack.enter_context(served.connected())
         with served.connected(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 503")
     deadline = time.monotonic() + _LIMIT_S
