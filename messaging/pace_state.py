@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from messaging import redis_address
 
 PREFIX = "messaging:pace"
@@ -58,9 +60,12 @@ def parsed(answer: Sequence[Any]) -> PaceState:
     )
 
 
-def read(url: str, provider_ids: Sequence[int]) -> Mapping[int, PaceState]:
-    """Number of an account → how fast it goes; raises `redis.exceptions.RedisError` while Redis is away."""
-    return asyncio.run(_read(url, provider_ids))
+def read(url: str, provider_ids: Sequence[int]) -> Mapping[int, PaceState] | None:
+    """Number of an account → how fast it goes; None while Redis is away."""
+    try:
+        return asyncio.run(_read(url, provider_ids))
+    except (RedisError, OSError):
+        return None
 
 
 async def _read(url: str, provider_ids: Sequence[int]) -> Mapping[int, PaceState]:

@@ -8,15 +8,28 @@ beside the others. Where processes have control groups, those decide (`cpu_share
 from __future__ import annotations
 
 import os
+import random
+import time
 from contextlib import suppress
 from pathlib import Path
 
 _AUTOGROUP = Path("/proc/self/autogroup")
+_TRIES = 40
+_PAUSE_S = (0.05, 0.25)
+"""The kernel takes one such wish in a tenth of a second, of everybody together, from processes without CAP_SYS_ADMIN
+(`proc_sched_autogroup_set_nice`); the workers of a stack become ready together."""
 
 
 def make_niceness_count() -> None:
     """Give this process's session the niceness it has itself, where the session is its own; else do nothing."""
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
-    if niceness > 0 and os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            _AUTOGROUP.write_text(str(niceness), encoding="ascii")
+    if niceness <= 0 or os.getsid(0) != os.getpid():
+        return
+    with suppress(OSError):
+        for _ in range(_TRIES):
+            try:
+                _AUTOGROUP.write_text(str(niceness), encoding="ascii")
+            except BlockingIOError:
+                time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311  no secret
+            else:
+                return

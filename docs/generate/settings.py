@@ -55,6 +55,7 @@ These belong to the lines of the `Procfile` and to Flower.
 | `PUSH_BATCHES` | batches a bulk push process sends at once | `2` |
 | `EMAIL_CONCURRENCY`, `SMS_CONCURRENCY` | processes of the bulk worker for email and SMS | `1` |
 | `NODE_SUFFIX` | tells the workers of two sets on one machine apart | empty |
+| `LOCAL_PORTS` | ports `messaging up` and the sandbox choose from: `20000-20999` | those below outgoing ones |
 | `LOG_LEVEL` | how much workers and beat log | `INFO` |
 | `FLOWER_PORT`, `FLOWER_BASIC_AUTH` | port and password (`user:password`) of Flower | none |
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messaging.cli import completion
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json, Limit, MessageId
 from messaging.cli.output import note, print_fields, print_json, print_table, progress_bar
@@ -88,6 +89,7 @@ def cancel(message_id: MessageId, *, data_dir: DataDir = None) -> None:
     """Stop a message; what is with the provider already can't be recalled."""
     with connect(data_dir) as messaging:
         messaging.cancel(message_id)
+        noted(messaging, "message.cancel", message_id)
     note(f"Message {message_id} is cancelled.")
 
 
@@ -95,6 +97,7 @@ def pause(message_id: MessageId, *, data_dir: DataDir = None) -> None:
     """Send no more of a message until it is resumed."""
     with connect(data_dir) as messaging:
         messaging.pause(message_id)
+        noted(messaging, "message.pause", message_id)
     note(f"Message {message_id} is paused. Go on with `messaging resume {message_id}`.")
 
 
@@ -102,6 +105,7 @@ def resume(message_id: MessageId, *, data_dir: DataDir = None) -> None:
     """Go on with a paused message."""
     with connect(data_dir) as messaging:
         messaging.resume(message_id)
+        noted(messaging, "message.resume", message_id)
     note(f"Message {message_id} goes on.")
 
 
@@ -117,6 +121,7 @@ def retry(
     """Send again what failed, and nothing else."""
     with connect(data_dir) as messaging:
         retried = messaging.retry_failed(message_id, codes=code or ())
+        noted(messaging, "message.retry", message_id, codes=code or [], deliveries=retried.deliveries)
     if json:
         print_json({"deliveries": retried.deliveries, "unserved": retried.unserved})
         return

@@ -6,17 +6,20 @@ import csv as csv_module
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from messaging.channel import Channel
-from messaging.cli import message
+from messaging.channel import Channel, Lane
+from messaging.cli import completion, message
+from messaging.cli.audience import parse_audience
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.message import refuse_failed, show_message, wait_for
 from messaging.cli.options import After, DataDir, Json, Limit, MessageId
 from messaging.cli.output import note, plain, print_fields, print_json, print_table, progress_bar
 from messaging.cli.times import parse_time
+from messaging.errors import InvalidArgumentError
 from messaging.status import DeliveryStatus, MessageState
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ app = typer.Typer(no_args_is_help=True)
 
 Status = Annotated[DeliveryStatus | None, typer.Option("--status", help="In this status only.")]
 Code = Annotated[str | None, typer.Option("--code", help="With this error code only.", show_default=False)]
+Word = Annotated[str | None, typer.Option(show_default=False)]
 Provider = Annotated[str | None, typer.Option("--provider", help="Over this provider only.", show_default=False)]
 
 
@@ -177,6 +181,7 @@ def export(
         message = messaging.get(message_id)
         found = messaging.messages.all_recipients(message_id, status=status, code=code, provider=provider)
         output: TextIO = sys.stdout
+        noted(messaging, "message.export", message.id, status=status or "all")
         if str(file) != "-":
             output = opened.enter_context(file.open("w", encoding="utf-8", newline=""))
         opened.enter_context(progress)
@@ -224,8 +229,56 @@ def send(
         if at is not None and at.lstrip().startswith("+"):  # from now, by the clock that will compare it
             when = parse_time(at, argument="--at", now=messaging.now())
         released = messaging.messages.release(message_id, at=when)
+        noted(messaging, "message.send" if when is None else "message.schedule", message_id)
     show_message(released, json=json)
     refuse_failed(released)
+
+
+@app.command()
+def update(  # noqa: PLR0913  each is an option of the command
+    message_id: MessageId,
+    *,
+    title: Word = None,
+    body: Word = None,
+    subject: Word = None,
+    content: Word = None,
+    content_file: Annotated[
+        Path | None, typer.Option("--content-file", help="The text is in a file.", show_default=False)
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="WHO",
+            help="Others instead: topic:ID, user:ID, target:ID, or an address. Repeatable.",
+            show_default=False,
+            autocompletion=completion.recipients,
+        ),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Another time: 2026-11-24T09:00, or +15m.", show_default=False)
+    ] = None,
+    lane: Annotated[Lane | None, typer.Option("--lane", help="high or bulk.", show_default=False)] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Change a draft or a scheduled message: what is named is replaced, the rest stays."""
+    if content is not None and content_file is not None:
+        raise InvalidArgumentError("--content", "give the text, or a file with --content-file")
+    if content_file is not None:
+        content = content_file.read_text(encoding="utf-8")
+    texts = {"title": title, "body": body, "subject": subject, "content": content}
+    changes = {name: value for name, value in texts.items() if value is not None}
+    named: dict[str, Any] = {} if lane is None else {"lane": lane}
+    if to:
+        audience = parse_audience(to)
+        named |= {name: getattr(audience, name) for name in ("topics", "users", "targets", "addresses")}
+    with connect(data_dir) as messaging:
+        when = None if at is None else parse_time(at, argument="--at", now=messaging.now())
+        changed = messaging.messages.change(message_id, content=changes, scheduled_at=when, **named)
+        told = [*changes, *(["recipients"] if to else []), *(["time"] if at else []), *(["lane"] if lane else [])]
+        noted(messaging, "message.update", message_id, changed=", ".join(told))
+    show_message(changed, json=json)
 
 
 @app.command()
@@ -233,6 +286,7 @@ def delete(message_id: MessageId, *, data_dir: DataDir = None) -> None:
     """Take a message out of every list; one that is going out is cancelled."""
     with connect(data_dir) as messaging:
         messaging.messages.delete(message_id)
+        noted(messaging, "message.delete", message_id)
     note(f"Message {message_id} is gone.")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messaging.cli import connection as chosen
+from messaging.cli.audited import who
 from messaging.cli.connection import database_url
 from messaging.cli.options import DataDir, Json, Limit
 from messaging.cli.output import note, print_json, print_table
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from messaging.store.operators import OperatorView
 
 app = typer.Typer(no_args_is_help=True)
-
-WHO = "command line"
-"""Who did it, in the audit log."""
 
 Operator = Annotated[str, typer.Argument(metavar="OPERATOR", help="Address or id of the operator.")]
 PasswordStdin = Annotated[
@@ -194,7 +192,7 @@ def _noted(connection: Connection, action: str, operator: OperatorView) -> None:
     from messaging.store import audit as log
 
     details = {"role": operator.role, "enabled": operator.enabled}
-    log.note(connection, operator=WHO, action=action, subject=operator.id, details=details)
+    log.note(connection, operator=who(), action=action, subject=operator.id, details=details)
 
 
 def _plain(operator: OperatorView) -> dict[str, object]:

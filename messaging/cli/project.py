@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json
 from messaging.cli.output import note, plain, print_json, print_table
@@ -27,6 +28,7 @@ def add(
     """Add a project: people, topics, providers and messages of its own."""
     with connect(data_dir) as messaging:
         project = messaging.projects.create(project_id, name=name)
+        noted(messaging, "project.create", project.id)
     if json:
         print_json(project)
         return
@@ -64,6 +66,7 @@ def create_key(
     expires_at = None if expires is None else parse_time(expires, argument="--expires")
     with connect(data_dir) as messaging:
         key, secret = messaging.keys.create(name, scopes=scopes or (), expires_at=expires_at)
+        noted(messaging, "key.create", key.id, scopes=scopes or "all", expires=expires_at)
     if json:
         print_json({**_key(key), "secret": secret})
         return
@@ -91,6 +94,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")], *,
     """Let an API key open nothing from now on."""
     with connect(data_dir) as messaging:
         messaging.keys.revoke(key_id)
+        noted(messaging, "key.revoke", key_id)
     note(f"Key {key_id} is revoked. A process of the API that used it a moment ago forgets it within seconds.")
 
 

@@ -13,6 +13,7 @@ import typer
 from messaging.catalog import KINDS, ProviderKind, kind_of
 from messaging.channel import Channel
 from messaging.cli import completion
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit, ProviderId
 from messaging.cli.output import note, print_fields, print_json, print_table
@@ -114,6 +115,7 @@ def add(  # noqa: PLR0913  each is an option of the command
             limits=limits,
             **fields,
         )
+        noted(messaging, "provider.create", provider.id, kind=provider.kind, enabled=provider.enabled)
     _show(provider, json=json)
     if provider.unavailable is not None:
         note(f"It is disabled: {provider.unavailable}")
@@ -157,14 +159,18 @@ def show(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = Fals
 def enable(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = False) -> None:
     """Enable a provider, and start it again where it was stopped."""
     with connect(data_dir) as messaging:
-        _show(messaging.providers.enable(provider_id), json=json)
+        provider = messaging.providers.enable(provider_id)
+        noted(messaging, "provider.enable", provider.id)
+    _show(provider, json=json)
 
 
 @app.command()
 def disable(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = False) -> None:
     """Disable a provider: nothing new goes through it."""
     with connect(data_dir) as messaging:
-        _show(messaging.providers.disable(provider_id), json=json)
+        provider = messaging.providers.disable(provider_id)
+        noted(messaging, "provider.disable", provider.id)
+    _show(provider, json=json)
 
 
 @app.command()
@@ -197,6 +203,7 @@ def update(  # noqa: PLR0913  each is an option of the command
             limits=limits if limits != before.limits else None,
             **fields,
         )
+        noted(messaging, "provider.update", provider_id, changed=", ".join(fields))  # names, and never values
     _show(after, json=json)
 
 
@@ -205,6 +212,7 @@ def delete(provider_id: ProviderId, *, data_dir: DataDir = None) -> None:
     """Remove a provider; its targets fall back to the first of the channel."""
     with connect(data_dir) as messaging:
         messaging.providers.delete(provider_id)
+        noted(messaging, "provider.delete", provider_id)
     note(f"Provider {provider_id} is gone.")
 
 

@@ -1,4 +1,4 @@
-"""`messaging provider check|start|log|receipts`: what an operator sees of an account, and does for it."""
+"""`messaging provider check|start|pace|log|receipts`: what an operator sees of an account, and does for it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from messaging.cli import completion
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json, Limit, ProviderId
-from messaging.cli.output import note, print_fields, print_json, print_table, shown
+from messaging.cli.output import note, plain, print_fields, print_json, print_table, shown
+from messaging.errors import MessagingError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,13 +20,14 @@ if TYPE_CHECKING:
     from messaging.store.provider_checks import CheckView
 
 _WAIT_S = 90.0
+_MOST = 1000
 _COLUMNS = ("STEP", "STATE", "TOOK", "DETAIL")
 _STYLES = {"passed": "green", "failed": "red", "waiting": "yellow", "skipped": "dim"}
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (check, start, log, receipts):
+    for command in (check, start, pace, log, receipts):
         app.command()(command)
 
 
@@ -43,14 +47,15 @@ def check(
     """Ask a provider whether it takes the account; with --send-to, follow a real message to its receipt."""
     with connect(data_dir) as messaging:
         if start and messaging.providers.get(provider_id).stopped_at is not None:
-            done = _watched(messaging, messaging.providers.check(provider_id))
+            done = _checked(messaging, provider_id)
             if done.outcome == "passed":
                 messaging.providers.start(provider_id)
+                noted(messaging, "provider.start", provider_id)
                 note(f"Provider {provider_id} is started.")
             if done.outcome != "passed" or send_to is None:
                 _report(done, json=json)
                 return
-        done = _watched(messaging, messaging.providers.check(provider_id, send_to=send_to))
+        done = _checked(messaging, provider_id, send_to)
         stopped = messaging.providers.get(provider_id).stopped_at is not None
     _report(done, json=json, stopped=stopped)
 
@@ -60,12 +65,55 @@ def start(provider_id: ProviderId, *, data_dir: DataDir = None, json: Json = Fal
     with connect(data_dir) as messaging:
         before = messaging.providers.get(provider_id)
         provider = messaging.providers.start(provider_id)
+        noted(messaging, "provider.start", provider_id)
     if json:
         print_json(provider)
         return
     note(f"Provider {provider_id} {'works again' if before.stopped_at is not None else 'was not stopped'}.")
     if not provider.enabled:
         note(f"It is disabled: enable it with `messaging provider enable {provider_id}`.")
+
+
+def pace(
+    provider_id: Annotated[
+        str | None,
+        typer.Argument(
+            help="Id of the provider; all of them when left out.",
+            show_default=False,
+            autocompletion=completion.providers,
+        ),
+    ] = None,
+    *,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Show how fast providers may go at this moment, and which wait because one asked for a pause."""
+    with connect(data_dir) as messaging:
+        ids = [each.id for each in messaging.providers.list(limit=_MOST)]
+        if provider_id is not None:
+            ids = [messaging.providers.get(provider_id).id]
+        found = messaging.providers.paces(ids)
+    if found is None:
+        raise MessagingError(
+            "How fast providers go is not known: no Redis paces them, or it does not answer. See `messaging doctor`."
+        )
+    if json:
+        print_json({each: plain(state) for each, state in found.items()})
+        return
+    print_table(
+        ("ID", "A SECOND", "AT ONCE NOW", "SENT TODAY", "PAUSED UNTIL"),
+        (
+            (
+                each,
+                "as fast as it goes" if state.rate is None else f"{state.rate:g}",
+                None if state.tokens is None else f"{state.tokens:,.0f}",
+                state.sent_today,
+                state.paused_until,
+            )
+            for each, state in sorted(found.items())
+        ),
+        empty="No providers. Add one with `messaging provider add`.",
+    )
 
 
 def log(provider_id: ProviderId, *, limit: Limit = 25, data_dir: DataDir = None, json: Json = False) -> None:
@@ -92,6 +140,8 @@ def receipts(
     """Show where a provider reports to, and how its receipts fare."""
     with connect(data_dir) as messaging:
         again = messaging.providers.retry_receipts(provider_id) if retry else 0
+        if retry:
+            noted(messaging, "provider.retry_receipts", provider_id, receipts=again)
         found = messaging.providers.receipts(provider_id)
     if json:
         print_json(found)
@@ -111,6 +161,12 @@ def receipts(
     )
     if found.hint is not None:
         note(found.hint)
+
+
+def _checked(messaging: Messaging, provider_id: str, send_to: str | None = None) -> CheckView:
+    begun = messaging.providers.check(provider_id, send_to=send_to)
+    noted(messaging, "provider.check", provider_id, check=begun.id, sends=send_to is not None)
+    return _watched(messaging, begun)
 
 
 def _watched(messaging: Messaging, begun: CheckView) -> CheckView:

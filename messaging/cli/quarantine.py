@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json, Limit
 from messaging.cli.output import note, print_json, print_table
@@ -61,6 +62,7 @@ def replay(
         for entry_id in entry_ids or [entry.id for entry in messaging.quarantine.list(limit=_MOST)]:
             try:
                 done[entry_id] = messaging.quarantine.replay(entry_id)
+                noted(messaging, "quarantine.replay", entry_id, deliveries=done[entry_id])
             except (ConflictError, NotFoundError) as error:
                 refused[entry_id] = str(error)
     if json:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from messaging.cli.audited import who
 from messaging.cli.connection import DEFAULT_DATA_DIR, database_url
 from messaging.cli.options import DataDir, Json
 from messaging.cli.output import note, plain, print_json, print_table, progress_bar
@@ -43,7 +44,7 @@ def rotate(
     data_dir: DataDir = None,
 ) -> None:
     """Put a new secret key beside the old one and seal everything again. Run it again where it was interrupted."""
-    from messaging.store import vault_keys
+    from messaging.store import audit, vault_keys
     from messaging.vault import MasterKey
 
     where = _where(data_dir)
@@ -62,11 +63,11 @@ def rotate(
             new = MasterKey(where.new_key(given, begun=before.rotating, file=new_key_file))
             with engine.begin() as connection:
                 vault_keys.begin(connection, mine, new)
+                audit.note(connection, operator=who(), action="secrets.rotate", subject=new.name)
             where.adopt()
         _reseal(engine, new, total=_left(engine, new))
         if finish:
-            with engine.begin() as connection:
-                vault_keys.finish(connection, new)
+            _finish(engine, new)
     if finish:
         note(f"Every secret is under the key {new.name}; the key {mine.name} opens nothing any more.")
     else:
@@ -89,8 +90,7 @@ def finish(*, data_dir: DataDir = None) -> None:
         if not rotating:
             note("No rotation is under way.")
             return
-        with engine.begin() as connection:
-            vault_keys.finish(connection, mine)
+        _finish(engine, mine)
     note(f"The key {mine.name} is the only one now; the one before it opens nothing any more.")
 
 
@@ -196,6 +196,14 @@ def _left(engine: Engine, master: MasterKey) -> int:
 
     with engine.begin() as connection:
         return vault_keys.status(connection, master).left
+
+
+def _finish(engine: Engine, master: MasterKey) -> None:
+    from messaging.store import audit, vault_keys
+
+    with engine.begin() as connection:
+        vault_keys.finish(connection, master)
+        audit.note(connection, operator=who(), action="secrets.finish", subject=master.name)
 
 
 def _reseal(engine: Engine, new: MasterKey, *, total: int) -> None:

@@ -13,12 +13,14 @@ import typer
 from messaging.channel import Channel, Lane
 from messaging.cli import completion
 from messaging.cli.audience import parse_audience
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.message import refuse_failed, show_message, wait_for
 from messaging.cli.options import DataDir, Json
 from messaging.cli.times import parse_time
 from messaging.errors import InvalidArgumentError
 from messaging.message import Attachment
+from messaging.status import MessageState
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,6 +43,9 @@ LaneName = Annotated[
 Draft = Annotated[bool, typer.Option("--draft", help="Create it, don't send it.")]
 Word = Annotated[str | None, typer.Option(show_default=False)]
 Pairs = list[str] | None
+
+
+_ACTIONS = {MessageState.DRAFT: "message.draft", MessageState.SCHEDULED: "message.schedule"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +199,7 @@ def _send(
             id=order.message_id,
             draft=order.draft,
         )
+        noted(messaging, _ACTIONS.get(message.state, "message.send"), message.id)
         if order.wait and not order.draft:
             message = wait_for(messaging, message.id, order.timeout_s)
     show_message(message, json=order.json, short=not order.wait)

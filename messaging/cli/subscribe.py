@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from messaging.channel import Channel
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json, TopicId
 from messaging.cli.output import note, plain, print_json, progress_bar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from messaging.store.bulk_subscribe import BulkProgress, BulkResult
 
 REJECTED_SHOWN = 20
+_TARGETS_NOTED = 20
+"""In the audit log, of those named."""
 HEADER = (
     "UTF-8 (- is stdin); its first line names email, phone, token or target_id, and any of user_id, name, provider."
 )
@@ -57,6 +60,7 @@ def subscribe(
         return
     with connect(data_dir) as messaging:
         created = messaging.topics.subscribe(topic_id, *(target_ids or ()))
+        noted(messaging, "topic.subscribe", topic_id, targets=(target_ids or [])[:_TARGETS_NOTED], added=created)
     if json:
         print_json({"created": created, "existing": len(set(target_ids or ())) - created})
     else:
@@ -73,6 +77,7 @@ def unsubscribe(
     """Take targets out of a topic."""
     with connect(data_dir) as messaging:
         gone = messaging.topics.unsubscribe(topic_id, *target_ids)
+        noted(messaging, "topic.unsubscribe", topic_id, targets=target_ids[:_TARGETS_NOTED], gone=gone)
     if json:
         print_json({"unsubscribed": gone})
     else:
@@ -111,7 +116,12 @@ def _subscribe_rows(messaging: Messaging, topic_id: str, file: TextIO) -> tuple[
         progress.update(task, completed=so_far.rows, rate=rate + rejected)
 
     with progress:
-        return channel, messaging.topics.subscribe_many(topic_id, rows, channel=channel, progress=moved)
+        result = messaging.topics.subscribe_many(topic_id, rows, channel=channel, progress=moved)
+    noted(
+        messaging, "topic.import", topic_id,
+        rows=result.rows, added=result.created, rejected=result.rejected_total,
+    )  # fmt: skip
+    return channel, result
 
 
 def _report(result: BulkResult, channel: Channel | None, *, json: bool) -> None:

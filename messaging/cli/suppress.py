@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messaging.channel import Channel
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import DataDir, Json, Limit
 from messaging.cli.output import note, plain, print_json, print_table, progress_bar
@@ -39,6 +40,7 @@ def add(
     """Write no more to an address."""
     with connect(data_dir) as messaging:
         entry = messaging.suppressions.add(channel, address, scope=_scope(bulk=bulk), reason=reason)
+        noted(messaging, "suppression.add", entry.id, channel=entry.channel, scope=entry.scope)
     if json:
         print_json(entry)
     else:
@@ -107,6 +109,8 @@ def lift(
             gone = True
         else:
             gone = messaging.suppressions.remove(what, address)
+        if gone:
+            noted(messaging, "suppression.lift", what)
     note("Taken off the list." if gone else "It was not on the list.")
 
 
@@ -142,6 +146,7 @@ def import_(
         result = messaging.suppressions.import_csv(
             sys.stdin if str(file) == "-" else file, scope=_scope(bulk=bulk), reason=reason, progress=moved
         )
+        noted(messaging, "suppression.import", rows=result.rows, added=result.added, invalid=result.invalid_total)
     _report(result, json=json)
     if strict and result.invalid_total:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ import typer
 
 from messaging.channel import Channel
 from messaging.cli import completion
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit
 from messaging.cli.output import note, print_fields, print_json, print_table
@@ -34,6 +35,7 @@ def add(
         target = messaging.targets.create(
             identifier, channel=channel, user_id=user, provider_id=provider, target_id=target_id, name=name
         )
+        noted(messaging, "target.create", target.id)
     if json:
         print_json(target)
     else:
@@ -103,6 +105,7 @@ def update(
     """Change a target: what is named is replaced, the rest stays."""
     with connect(data_dir) as messaging:
         target = messaging.targets.update(target_id, identifier=identifier, provider_id=provider, name=name)
+        noted(messaging, "target.update", target.id)
     if json:
         print_json(target)
     else:
@@ -114,4 +117,5 @@ def delete(target_id: TargetId, *, data_dir: DataDir = None) -> None:
     """Remove a target and its subscriptions."""
     with connect(data_dir) as messaging:
         messaging.targets.delete(target_id)
+        noted(messaging, "target.delete", target_id)
     note(f"Target {target_id} is gone.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from messaging.channel import Channel
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit, TopicId
 from messaging.cli.output import note, print_fields, print_json, print_table
@@ -31,6 +32,7 @@ def add(
     """Add a topic."""
     with connect(data_dir) as messaging:
         topic = messaging.topics.create(topic_id, name=name or topic_id or "topic", description=description)
+        noted(messaging, "topic.create", topic.id)
     if json:
         print_json(topic)
     else:
@@ -83,6 +85,7 @@ def delete(topic_id: TopicId, *, data_dir: DataDir = None) -> None:
     """Remove a topic and its subscriptions, not the targets."""
     with connect(data_dir) as messaging:
         messaging.topics.delete(topic_id)
+        noted(messaging, "topic.delete", topic_id)
     note(f"Topic {topic_id} is gone.")
 
 
@@ -100,6 +103,7 @@ def update(
     """Change a topic: what is named is replaced, the rest stays."""
     with connect(data_dir) as messaging:
         topic = messaging.topics.update(topic_id, name=name, description=description)
+        noted(messaging, "topic.update", topic.id)
     if json:
         print_json(topic)
     else:

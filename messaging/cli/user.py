@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.options import After, DataDir, Json, Limit
 from messaging.cli.output import note, plain, print_fields, print_json, print_table
@@ -30,6 +32,7 @@ def add(
     """Add a user, with targets for the addresses."""
     with connect(data_dir) as messaging:
         user = messaging.users.create(user_id, name=name, email=email, phone=phone)
+        noted(messaging, "user.create", user.id)
     if json:
         print_json(user)
     else:
@@ -95,6 +98,7 @@ def update(
     }
     with connect(data_dir) as messaging:
         user = messaging.users.update(user_id, name=name, **changes)
+        noted(messaging, "user.update", user.id)
     if json:
         print_json(user)
     else:
@@ -102,10 +106,25 @@ def update(
 
 
 @app.command()
+def block(user_id: UserId, *, data_dir: DataDir = None) -> None:
+    """Shut a user out of the HTTP API; messages still reach them."""
+    _block(user_id, data_dir, blocked=True)
+    note(f"User {user_id} may not sign in any more; messages still reach them.")
+
+
+@app.command()
+def unblock(user_id: UserId, *, data_dir: DataDir = None) -> None:
+    """Let a user sign in again."""
+    _block(user_id, data_dir, blocked=False)
+    note(f"User {user_id} may sign in.")
+
+
+@app.command()
 def delete(user_id: UserId, *, data_dir: DataDir = None) -> None:
     """Erase a user: targets, subscriptions, sessions and every other trace of their addresses."""
     with connect(data_dir) as messaging:
         messaging.users.delete(user_id)
+        noted(messaging, "user.erase", user_id)
     note(f"User {user_id} is gone. {_LATER}")
 
 
@@ -118,4 +137,11 @@ def erase(
     """Erase whoever has an id or an address; an address of nobody's, too."""
     with connect(data_dir) as messaging:
         gone = messaging.users.erase(id_or_address)
+        noted(messaging, "user.erase", ", ".join(gone))  # never what was asked for: it may be the address
     note(f"User {', '.join(gone)} is gone. {_LATER}" if gone else f"The address is gone. {_LATER}")
+
+
+def _block(user_id: str, data_dir: Path | None, *, blocked: bool) -> None:
+    with connect(data_dir) as messaging:
+        messaging.users.block(user_id, blocked=blocked)
+        noted(messaging, "user.block", user_id, blocked=blocked)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from messaging.attachments import FileReference
 from messaging.audience import resolve_audience
-from messaging.channel import Channel
+from messaging.channel import Channel, Lane, OnUnknown
 from messaging.client.session import Session
 from messaging.client.words import optional_word, word
 from messaging.content import parse_content
@@ -153,15 +153,61 @@ class Messages:
         """
         with self._session.begin() as connection:
             unsent = message_changes.lock_unsent(connection, self._session.project_id, message_id)
-            accepted = revise(connection, self._session.vault, self._session.settings, unsent, _as_request(unsent, at))
+            request = replace(_as_request(unsent), scheduled_at=at, draft=False)
+            accepted = revise(connection, self._session.vault, self._session.settings, unsent, request)
         self._session.publish(accepted.hints)
+        return self._view(message_id)
+
+    def change(  # noqa: PLR0913  the parts of a message, all by keyword
+        self,
+        message_id: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        users: Sequence[str] | None = None,
+        targets: Sequence[str] | None = None,
+        topics: Sequence[str] | None = None,
+        addresses: Sequence[str] | None = None,
+        cc: Sequence[str] | None = None,
+        bcc: Sequence[str] | None = None,
+        scheduled_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        on_unknown: OnUnknown | str | None = None,
+        lane: Lane | str | None = None,
+    ) -> MessageView:
+        """A draft or a scheduled message after the change: what is given is replaced, the rest stays.
+
+        `content` has the arguments of its channel that change, by name. `scheduled_at` schedules it, a draft too;
+        without it a draft stays a draft. Raises what `release` raises, and `ContentError`.
+        """
+        given: dict[str, Any] = {
+            "users": users,
+            "targets": targets,
+            "topics": topics,
+            "addresses": addresses,
+            "cc": cc,
+            "bcc": bcc,
+            "expires_at": expires_at,
+            "on_unknown": optional_word(OnUnknown, "on_unknown", on_unknown),
+            "lane": optional_word(Lane, "lane", lane),
+        }
+        if scheduled_at is not None:
+            given |= {"scheduled_at": scheduled_at, "allow_past_schedule": False, "draft": False}
         with self._session.begin() as connection:
-            return messages.view(connection, self._session.project_id, message_id)
+            unsent = message_changes.lock_unsent(connection, self._session.project_id, message_id)
+            replaced = {name: value for name, value in given.items() if value is not None}
+            request = replace(_as_request(unsent, content), **replaced)
+            accepted = revise(connection, self._session.vault, self._session.settings, unsent, request)
+        self._session.publish(accepted.hints)
+        return self._view(message_id)
 
     def delete(self, message_id: str) -> None:
         """Hide the message; one that is going out is cancelled. Raises `NotFoundError`, `StateConflictError`."""
         with self._session.begin() as connection:
             message_changes.delete(connection, self._session.project_id, message_id)
+
+    def _view(self, message_id: str) -> MessageView:
+        with self._session.begin() as connection:
+            return messages.view(connection, self._session.project_id, message_id)
 
 
 _ANYTHING: dict[Channel, dict[str, Any]] = {
@@ -176,10 +222,13 @@ def _equal(attribute: str, value: str | None) -> list[Filter]:
     return [] if value is None else [Filter(method="equal", attribute=attribute, values=[str(value)])]
 
 
-def _as_request(unsent: Unsent, at: datetime | None) -> SendRequest:
-    """The message as it was asked for, to be sent `at` a time or now."""
-    content = {name: value for name, value in unsent.content.items() if name != "attachments"}
-    if unsent.channel is Channel.EMAIL:
+def _as_request(unsent: Unsent, changes: Mapping[str, Any] | None = None) -> SendRequest:
+    """The message as it was asked for, with `changes` of its content."""
+    changes = changes or {}
+    content = {name: value for name, value in unsent.content.items() if name != "attachments"} | dict(changes)
+    if "content" in changes and "html" not in changes:
+        content.pop("html", None)  # other content: its own markup decides
+    if unsent.channel is Channel.EMAIL and "attachments" not in changes:
         content["attachments"] = tuple(
             FileReference(file_id=each["fileId"], bucket_id=each.get("bucketId", ""), filename=each.get("filename", ""))
             for each in unsent.content.get("attachments", ())
@@ -191,11 +240,12 @@ def _as_request(unsent: Unsent, at: datetime | None) -> SendRequest:
     return SendRequest(
         content=parse_content(unsent.channel, content),
         id=unsent.public_id,
-        scheduled_at=at,
+        draft=unsent.state is MessageState.DRAFT,
+        scheduled_at=unsent.scheduled_at,
         allow_past_schedule=True,
         expires_at=unsent.chosen_expiry,
         lane=unsent.chosen_lane,
         on_unknown=unsent.on_unknown,
-        image=named.get("image"),
+        image=None if "image" in changes else named.get("image"),
         **lists,
     )

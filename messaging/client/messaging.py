@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from messaging import tracing
 from messaging.channel import Lane, OnUnknown
+from messaging.client.audit import AuditLog
 from messaging.client.messages import Messages
 from messaging.client.overview import Overview, look
 from messaging.client.projects import Keys, Projects
@@ -41,8 +42,8 @@ class Messaging:
     """A connection to a running system. A call that returns has committed.
 
     `users`, `targets`, `topics`, `providers` and `suppressions` hold what messages refer to, `messages` finds them and
-    their recipients, `keys` and `projects` are for whoever runs it. Safe to share between threads; open one after any
-    fork.
+    their recipients, `keys`, `projects` and `audit` are for whoever runs it. Safe to share between threads; open one
+    after any fork.
     """
 
     def __init__(self, settings: Settings | None = None, *, session: Session | None = None) -> None:
@@ -60,6 +61,7 @@ class Messaging:
         self.messages = Messages(session)
         self.projects = Projects(session)
         self.keys = Keys(session)
+        self.audit = AuditLog(session)
 
     @classmethod
     def connect(

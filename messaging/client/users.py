@@ -60,6 +60,14 @@ class Users:
                 phone=phone,
             )
 
+    def block(self, user_id: str, *, blocked: bool = True) -> None:
+        """Shut the user out of the HTTP API, or let them in again; messages still reach them.
+
+        Raises `NotFoundError`.
+        """
+        with self._session.begin() as connection:
+            users.set_attributes(connection, self._session.project_id, user_id, blocked=blocked)
+
     def delete(self, user_id: str) -> None:
         """Erase the user: with targets and subscriptions at once, every other trace of their addresses within minutes.
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from redis.exceptions import RedisError
-
-from messaging import pace_state
 from messaging.catalog import KINDS, ProviderKind, kind_of
 from messaging.channel import Channel
 from messaging.console import provider_forms
@@ -16,8 +11,6 @@ from messaging.console.pages import Pages
 from messaging.console.provider_forms import Typed
 from messaging.console.visit import Visit
 from messaging.errors import InvalidArgumentError, MessagingError, NotFoundError
-from messaging.pace_state import PaceState
-from messaging.store import providers
 from messaging.store.operators import OperatorRole
 from messaging.store.providers import ProviderView
 
@@ -31,7 +24,9 @@ _LOG = 15
 def listed(visit: Visit) -> Answer:
     """Every account, with how it is."""
     found = visit.messaging.providers.list(limit=_MOST)
-    return Page("providers.html", {"providers": found, "paces": paces(visit, found)})
+    return Page(
+        "providers.html", {"providers": found, "paces": visit.messaging.providers.paces([each.id for each in found])}
+    )
 
 
 @pages.get("/p/{project}/providers/new", role=OperatorRole.ADMIN)
@@ -138,23 +133,9 @@ def delete(visit: Visit) -> Answer:
     return Done(f"{visit.home}/providers", f"{account.name} is gone.", account.id, {"kind": account.kind})
 
 
-def paces(visit: Visit, accounts: Sequence[ProviderView]) -> Mapping[str, PaceState] | None:
-    """Id of an account → how fast it goes; None where nobody paces, or Redis is away."""
-    url = visit.desk.settings.pacing_url
-    if url is None:
-        return None
-    with visit.begin() as connection:
-        numbers = providers.resolve(connection, visit.project_number, [each.id for each in accounts])
-    try:
-        found = pace_state.read(url, list(numbers.values()))
-    except (RedisError, OSError):
-        return None
-    return {public_id: found[number] for public_id, number in numbers.items()}
-
-
 def _details(visit: Visit, account: ProviderView) -> dict[str, object]:
     service = visit.messaging.providers
-    found = paces(visit, [account])
+    found = service.paces([account.id])
     return {
         "provider": account,
         "kind": kind_of(account.kind),

@@ -11,7 +11,7 @@ from messaging.console.forms import Errors, errors_of, refused
 from messaging.console.pages import Pages
 from messaging.console.visit import Visit
 from messaging.errors import MessagingError, NotFoundError
-from messaging.store import people, received, target_search, users
+from messaging.store import people, received, target_search
 from messaging.store.operators import OperatorRole
 from messaging.store.target_search import NAMES_SEARCHED
 
@@ -85,8 +85,7 @@ def update(visit: Visit) -> Answer:
 def block(visit: Visit) -> Answer:
     """Shut a user out of the API, or let them in again."""
     user_id, blocked = visit.places["user"], visit.text("blocked") == "yes"
-    with visit.begin() as connection:
-        users.set_attributes(connection, visit.project_number, user_id, blocked=blocked)
+    visit.messaging.users.block(user_id, blocked=blocked)
     notice = "The user may not sign in any more; messages still reach them." if blocked else "The user may sign in."
     return Done(f"{visit.home}/users/{user_id}", notice, user_id, {"blocked": blocked})
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from messaging.errors import SettingsError
 from messaging.local.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 LOOPBACK = "127.0.0.1"
+RANGE_VARIABLE = "LOCAL_PORTS"
+"""Environment variable that says from which ports to choose: `20000-20999`."""
 _LOWEST_PORT = 15_000
 _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_HIGHEST_PORT = 65_535
 _TRIES = 50
+_CHANCE = secrets.SystemRandom()
 
 
 def is_free(port: int) -> bool:
@@ -34,7 +40,9 @@ def free_ports(count: int) -> list[int]:
     """`count` different ports nobody listens on; they are held together while being chosen.
 
     They lie below those the kernel gives to connections that go out: between the choice and the server's start any of
-    the many connections of a stack could be given one of them, and the server could not listen.
+    the many connections of a stack could be given one of them, and the server could not listen. `LOCAL_PORTS` in the
+    environment names others: whoever starts several stacks at once gives each a range of its own. Raises
+    `SettingsError` where it can't be read, `OSError` where none of them is free.
     """
     probes: list[socket.socket] = []
     try:
@@ -47,20 +55,30 @@ def free_ports(count: int) -> list[int]:
 
 def _held() -> socket.socket:
     """A socket bound to a port that nobody else has."""
-    below = _first_outgoing_port()
-    for attempt in range(_TRIES + 1):
+    refused: OSError | None = None
+    for port in _candidates():
         probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            # at last, and where there is no room below, one of the kernel's choice
-            is_last = attempt == _TRIES or below <= _LOWEST_PORT
-            probe.bind((LOOPBACK, 0 if is_last else _LOWEST_PORT + secrets.randbelow(below - _LOWEST_PORT)))
-        except OSError:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
             probe.close()
-            if attempt == _TRIES:
-                raise
+            refused = error
         else:
             return probe
-    raise AssertionError("unreachable")
+    raise refused or AssertionError("unreachable")
+
+
+def _candidates() -> list[int]:
+    """Ports to try, in an order of chance. The last is one of the kernel's choice (0), where no range is named."""
+    said = os.environ.get(RANGE_VARIABLE, "")
+    if not said:
+        below = range(_LOWEST_PORT, max(_LOWEST_PORT, _first_outgoing_port()))
+        return [*_CHANCE.sample(below, min(_TRIES, len(below))), 0]
+    first, _, last = said.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) <= _HIGHEST_PORT):
+        raise SettingsError(f"{RANGE_VARIABLE} is '{said}', which is no range of ports. Write one as 20000-20999.")
+    named = range(int(first), int(last) + 1)
+    return _CHANCE.sample(named, len(named))
 
 
 def _first_outgoing_port() -> int:
@@ -88,7 +106,8 @@ def remembered_ports(path: Path, names: Iterable[str], fixed: Mapping[str, int] 
         if name not in kept and port is not None and port not in kept.values() and is_free(port):
             kept[name] = port
     missing = [name for name in wanted if name not in kept]
-    fresh = dict(zip(missing, free_ports(len(missing)), strict=True))
+    taken = set(kept.values())
+    fresh = dict(zip(missing, (port for port in free_ports(len(wanted)) if port not in taken), strict=False))
     chosen = {name: kept.get(name) or fresh[name] for name in wanted}
     write_private(path, json.dumps(before | chosen))
     return chosen

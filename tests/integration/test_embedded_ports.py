@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from messaging.errors import SettingsError
+from messaging.local import free_ports as free_ports_module
 from messaging.local.free_ports import free_ports, is_free, remembered_ports
 
 
@@ -16,12 +18,34 @@ def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_free_ports_are_none_a_connection_could_be_given() -> None:
+def test_free_ports_are_none_a_connection_could_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel gives connections that go out a port of its range: it could be gone before a server starts."""
+    monkeypatch.delenv("LOCAL_PORTS", raising=False)
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     if first <= 15_000:
         pytest.skip(f"connections get ports from {first} on: there is no room below")
     assert all(15_000 <= port < first for port in free_ports(20))
+
+
+def test_ports_lie_in_the_range_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is tried, however many are taken, and none outside; what is no range is told."""
+    first = free_ports(1)[0]
+    monkeypatch.setenv("LOCAL_PORTS", f"{first}-{first}")
+    assert free_ports(1) == [first]
+    with socket.create_server(("127.0.0.1", first)), pytest.raises(OSError, match="in use"):
+        free_ports(1)
+    for wrong in ("20000", "20000-", "20100-20000", "0-70000", "a-b"):
+        monkeypatch.setenv("LOCAL_PORTS", wrong)
+        with pytest.raises(SettingsError, match="20000-20999"):
+            free_ports(1)
+
+
+def test_a_new_port_is_none_that_another_name_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens on that one yet, so it looks free."""
+    asked = free_ports(1)[0]
+    monkeypatch.setattr(free_ports_module, "free_ports", lambda count: [asked, asked + 1][:count])
+    ports = remembered_ports(tmp_path / "ports.json", ["api", "valkey"], {"api": asked})
+    assert ports == {"api": asked, "valkey": asked + 1}
 
 
 def test_a_port_with_a_listener_is_not_free() -> None:

@@ -17,10 +17,16 @@ from messaging.outcome import Action
 from workers.providers import http1_transport
 from workers.providers.bounded import BoundedClient
 from workers.providers.http1 import lost
-from workers.providers.http1_connection import MOST_HEAD_BYTES
+from workers.providers.http1_connection import MOST_HEAD_BYTES, Connection
 from workers.providers.http1_transport import Http1Transport
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for seconds makes no connection too old for the next request."""
+    monkeypatch.setattr(http1_transport, "KEPT_IDLE_S", 600.0)
 
 
 @dataclass
@@ -32,6 +38,8 @@ class Server:
     answers: int | None = None
     """Requests of a connection that are answered; the next one is taken, and the connection closed."""
     reads_bodies: bool = True
+    takes_bytes: int | None = None
+    """Room for what nobody has read yet, as far as the system keeps to it."""
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
     serving: set[asyncio.Task[None] | None] = field(default_factory=set)
@@ -67,7 +75,10 @@ async def client_of(
     server: Server, *, connections: int = 1, waits: httpx.Timeout | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the transport under test at the server's address."""
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    opened = socket.create_server(("127.0.0.1", 0))
+    if server.takes_bytes is not None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, server.takes_bytes)
+    listening = await asyncio.start_server(server.serve, sock=opened)
     server.port = listening.sockets[0].getsockname()[1]
     said: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context)))
@@ -195,7 +206,7 @@ def test_an_answer_that_can_t_be_read_leaves_the_outcome_unknown(answer: bytes, 
 
 def test_silence_is_a_read_timeout() -> None:
     """However often the connection served before."""
-    error = failure(Server(b""), httpx.Timeout(5, read=0.3))
+    error = failure(Server(b""), httpx.Timeout(30, read=0.3))
     assert type(error) is httpx.ReadTimeout
 
 
@@ -220,7 +231,7 @@ def test_more_calls_than_connections_wait_and_those_that_wait_too_long_sent_noth
     async def run() -> tuple[int, BaseException | None]:
         async with client_of(server, connections=3) as client:
             await asyncio.gather(*(client.post("/", content=b"") for _ in range(30)))
-        async with client_of(silent, waits=httpx.Timeout(20, pool=0.2)) as client:
+        async with client_of(silent, waits=httpx.Timeout(30, pool=0.2)) as client:
             first = asyncio.create_task(client.post("/", content=b""))
             while not silent.requests:  # noqa: ASYNC110  (the server's side has no event to wait for)
                 await asyncio.sleep(0.01)
@@ -243,6 +254,10 @@ def test_a_connection_closed_while_idle_is_seen_before_the_next_request_is_writt
         async with client_of(server) as client:
             first = await client.post("/", content=b"1")
             server.writers[0].get_extra_info("socket").shutdown(socket.SHUT_WR)
+            transport = client._transport
+            assert isinstance(transport, Http1Transport)
+            ((kept,),) = transport._idle.values()
+            assert kept._arrivals.poll(30_000), "the system has not heard"  # nor has the loop, which stands still here
             second = await client.post("/", content=b"2")
             return [first.content, second.content]
 
@@ -274,6 +289,25 @@ def test_an_answer_may_come_before_the_whole_request_was_sent() -> None:
 
     async def run() -> list[int]:
         async with client_of(server) as client:
+            return [(await client.post("/", content=bytes(16 << 20))).status_code for _ in range(2)]
+
+    assert asyncio.run(run()) == [413, 413]
+    assert server.connections == 2
+
+
+def test_an_answer_is_not_kept_back_by_what_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other side takes little and reads no more: what is left of the request has no room to go to."""
+    made = Connection.connection_made
+
+    def made_small(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        made(connection, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", made_small)
+    server = Server(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", reads_bodies=False, takes_bytes=8192)
+
+    async def run() -> list[int]:
+        async with client_of(server, waits=httpx.Timeout(None)) as client, asyncio.timeout(60):
             return [(await client.post("/", content=bytes(16 << 20))).status_code for _ in range(2)]
 
     assert asyncio.run(run()) == [413, 413]

@@ -1,9 +1,11 @@
-"""`messaging provider check|start|log|receipts` against a real database, with a scripted worker."""
+"""`messaging provider check|start|pace|log|receipts` against a real database, with a scripted worker."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from messaging.store.receipts import ReceiptState, Settled
 from tests.integration.checked import Checked, working
 from tests.integration.cli import Cli, Said, command_line
 from tests.integration.road import SECRET, Road
+from workers.pace import Pace
+from workers.pacing import RedisPacer
 
 NUMBER = "+4930901820"
 
@@ -136,6 +140,31 @@ def test_an_account_is_started_and_its_log_says_so(cli: Cli, road: Road) -> None
     assert "messaging provider enable texts" in cli("start", "texts").err
     missing = cli("log", "nobody")
     assert (missing.code, missing.err.count("\n")) == (3, 1)
+
+
+def test_the_pace_of_accounts_is_shown(cli: Cli, road: Road) -> None:
+    """What one may send, and until when it waits; without a Redis that paces them, one line says so."""
+
+    async def use(number: int) -> None:
+        pacer = RedisPacer(road.settings.broker_url.get_secret_value())
+        try:
+            await pacer.reserve(number, 40, pace=Pace(per_second=100), high=True)
+            await pacer.pause(number, 600)
+        finally:
+            await pacer.aclose()
+
+    with road.engine.connect() as connection:
+        number = providers.find(connection, road.project_id, "texts")
+    assert "as fast as it goes" in cli("pace").out
+    asyncio.run(use(number))
+    (state,) = read(cli("pace", "texts", "--json")).values()
+    assert state["rate"] == 100
+    assert datetime.now(UTC) < datetime.fromisoformat(state["paused_until"])
+    assert "PAUSED UNTIL" in cli("pace").out
+    assert cli("pace", "nobody").code == 3
+    away = cli("pace", MESSAGING_BROKER_URL="redis://127.0.0.1:9/0")
+    assert (away.code, away.err.count("\n")) == (1, 1)
+    assert "no Redis paces them, or it does not answer" in away.err
 
 
 def test_receipts_are_summed_and_tried_again(cli: Cli, road: Road) -> None:

@@ -108,6 +108,8 @@ class Connection(asyncio.Protocol):
             await self._room.wait()
             self._heard()
             await asyncio.sleep(0)
+        if waiter is not None and waiter.done() and transport.get_write_buffer_size():
+            self.usable = False  # the same, with the end of it still here
 
     # ------------------------------------------------------------------ time
 
@@ -239,6 +241,7 @@ class Connection(asyncio.Protocol):
             self.usable = parser.should_keep_alive() and not self._transport.is_closing()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        self._room.set()  # who waits to send the rest need not
 
     def _fail(self, error: httpx.TransportError) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -169,6 +169,7 @@ def _listen(port: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((HOST, port))
+        opened.listen()  # else another sandbox that starts now could bind it too
         opened.setblocking(False)  # noqa: FBT003  # the name says what the flag means
     except OSError:
         opened.close()
