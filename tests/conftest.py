@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from messaging.local.free_ports import free_ports
 from messaging.local.postgres import Postgres
 from messaging.local.valkey import Valkey
 from messaging.store.migrate import upgrade
+from tests.own_ports import take_own_ports
 from tests.sharing import SharingScheduling
 
 if TYPE_CHECKING:
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _MARKED_FOLDERS = ("integration", "sdk", "acceptance", "chaos", "system")
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _TEMPLATE = "heliograph_template"
+
+# How long an example takes says how busy the machine is, and nothing about the program.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+take_own_ports()
 
 
 class _Server(Protocol):

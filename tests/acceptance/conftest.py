@@ -8,14 +8,14 @@ import pytest
 
 from messaging.client.messaging import Messaging
 from tests.acceptance.accounts import configure
-from tests.acceptance.stack import FAST, Stack, running
+from tests.acceptance.stack import FAST, UNHURT, Stack, running
 from tests.acceptance.sums import clear_faults
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A stack that no test hurts."""
-    with running("--sandbox", **FAST) as started:
+    with running("--sandbox", **UNHURT) as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -31,7 +31,8 @@ def client(stack: Stack) -> Iterator[Messaging]:
 @pytest.fixture(scope="session")
 def hurt_stack() -> Iterator[Stack]:
     """A stack whose parts are killed; pages are small, so that a fan-out takes a while."""
-    with running("--sandbox", **FAST, MESSAGING_PAGE_SIZE="500") as started:
+    # nor does a machine that stands still for some seconds look like a worker that died
+    with running("--sandbox", **(FAST | {"MESSAGING_LEASE_S": "15", "MESSAGING_PAGE_SIZE": "500"})) as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -49,7 +50,7 @@ def hurt(hurt_stack: Stack) -> Iterator[Stack]:
 def variant(stack: Stack) -> Iterator[Stack]:
     """A stack with batches of one and a result backend (the other stack's broker, another database of it)."""
     backend = stack.runtime.broker_url.rsplit("/", 1)[0] + "/5"
-    with running("--sandbox", **FAST, MESSAGING_TASK_SIZE="1", MESSAGING_RESULT_BACKEND_URL=backend) as started:
+    with running("--sandbox", **UNHURT, MESSAGING_TASK_SIZE="1", MESSAGING_RESULT_BACKEND_URL=backend) as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started

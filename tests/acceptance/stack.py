@@ -24,8 +24,11 @@ from messaging.local.runtime import Runtime, read_runtime
 
 _T = TypeVar("_T")
 
-_START_S = 120.0
+_START_S = 300.0
+"""Four stacks begin at once on two cores."""
 _STOP_S = 120.0
+_PATIENCE_S = 120.0
+"""How long anything may take that is certain to come."""
 _POLL_S = 0.05
 
 WORKERS = ("intake", "fanout", "push", "push-high", "email", "email-high", "sms", "sms-high")
@@ -42,8 +45,11 @@ FAST = {
 }
 """What takes minutes in production takes seconds here; nothing else differs."""
 
+UNHURT = FAST | {"MESSAGING_LEASE_S": "60"}
+"""Where nobody dies, no lease has to end soon: a machine that stands still for seconds lets none run out."""
 
-def until(condition: Callable[[], _T | None], what: Callable[[], str] | str, *, within_s: float = 60.0) -> _T:
+
+def until(condition: Callable[[], _T | None], what: Callable[[], str] | str, *, within_s: float = _PATIENCE_S) -> _T:
     """The first true answer of `condition`; fails with `what` when there is none in time."""
     deadline = time.monotonic() + within_s
     while not (answer := condition()):
@@ -126,12 +132,12 @@ class Stack:
         runs = identity(self.runtime.processes[name]) is not None
         return runs and (self.directory / "run" / f"{name}.ready").exists()
 
-    def replaced(self, *killed: int, within_s: float = 60.0) -> None:
+    def replaced(self, *killed: int, within_s: float = _PATIENCE_S) -> None:
         """Return when none of `killed` is listed any more and everything listed runs and is ready."""
         until(lambda: not set(killed) & set(self.runtime.processes.values()), self._says, within_s=within_s)
         self.ready(within_s=within_s)
 
-    def ready(self, *, within_s: float = 60.0) -> None:
+    def ready(self, *, within_s: float = _PATIENCE_S) -> None:
         """Return when every process runs and every worker has said that it is ready."""
         until(self._all_ready, self._says, within_s=within_s)
 
@@ -140,7 +146,7 @@ class Stack:
         before = [self.runtime.processes[name] for name in names]
         for pid in before:
             os.kill(pid, signal.SIGTERM)
-        self.replaced(*before, within_s=90.0)
+        self.replaced(*before, within_s=240.0)
 
     # -- end ---------------------------------------------------------------------------------------
 

@@ -15,12 +15,14 @@ from messaging.status import DeliveryStatus
 from messaging.store.delivery_views import DeliveryView
 
 _S = DeliveryStatus
+_ANSWERS_S = 60.0
+"""The stand-ins have one event loop for this and for thousands of requests."""
 
 
 def recorded(control: str, *protocols: str) -> list[dict[str, Any]]:
     """What these stand-ins took (all without a name), oldest first."""
     lines: list[dict[str, Any]] = []
-    with httpx.Client(base_url=control, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=control, trust_env=False, timeout=_ANSWERS_S) as client:
         for protocol in protocols or ("apns", "fcm", "sendgrid", "twilio", "smtp"):
             text = client.get("/record", params={"protocol": protocol}).raise_for_status().text
             lines += [json.loads(line) for line in text.splitlines() if line]
@@ -30,12 +32,12 @@ def recorded(control: str, *protocols: str) -> list[dict[str, Any]]:
 def set_faults(control: str, protocol: str, **faults: object) -> None:
     """Let a stand-in misbehave."""
     body = {"protocol": protocol} | faults
-    httpx.post(f"{control}/faults", json=body, trust_env=False).raise_for_status()
+    httpx.post(f"{control}/faults", json=body, trust_env=False, timeout=_ANSWERS_S).raise_for_status()
 
 
 def clear_faults(control: str) -> None:
     """Let every stand-in behave."""
-    httpx.delete(f"{control}/faults", trust_env=False).raise_for_status()
+    httpx.delete(f"{control}/faults", trust_env=False, timeout=_ANSWERS_S).raise_for_status()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from messaging.client.messaging import Messaging
 from messaging.status import DeliveryStatus, MessageState
 from messaging.store.messages import MessageView
@@ -15,6 +17,8 @@ from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, email_topic, emails, fcm_tokens, push_topic
 from tests.acceptance.stack import Stack, until
 from tests.acceptance.sums import recorded, sums
+
+pytestmark = pytest.mark.timeout(600)
 
 _S = DeliveryStatus
 
@@ -25,7 +29,7 @@ def send(stack: Stack, task: str, **kwargs: Any) -> str:
         return str(app.send_task(task, kwargs=kwargs, queue=bare.QUEUE).id)
 
 
-def finished(client: Messaging, message_id: str, *, within_s: float = 60.0) -> MessageView:
+def finished(client: Messaging, message_id: str, *, within_s: float = 120.0) -> MessageView:
     """The message once it is finished; intake may not have seen it yet."""
     until(lambda: message_id in {view.id for view in client.list(limit=100)}, f"no message {message_id}")
     return client.wait(message_id, within_s)
@@ -48,7 +52,7 @@ def test_a_push_reaches_every_device_of_a_topic(stack: Stack, client: Messaging)
         text=True,
         check=True,
         cwd=stack.directory,
-        timeout=60,
+        timeout=180,
     )
     message = finished(client, sent.stdout.strip())
     assert message.state is MessageState.SENT

@@ -24,7 +24,7 @@ from tests.acceptance.accounts import apns_tokens, fcm_tokens, push_topic
 from tests.acceptance.stack import Stack, until
 from tests.acceptance.sums import Sums, clear_faults, set_faults, sums
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 _S = DeliveryStatus
 
@@ -71,7 +71,7 @@ def underway(client: Messaging, message_id: str, *, settled: int) -> MessageView
     return view
 
 
-def finished(stack: Stack, client: Messaging, message_id: str, *, within_s: float = 120) -> MessageView:
+def finished(stack: Stack, client: Messaging, message_id: str, *, within_s: float = 240) -> MessageView:
     """The message once it is finished."""
 
     def done() -> MessageView | None:
@@ -207,7 +207,7 @@ def _all_arrive(stack: Stack, client: Messaging, sent: Sequence[str], tokens: Se
     until(
         lambda: not missing(),
         lambda: f"{len(missing())} of {len(sent)}: {_whereabouts(stack, missing())}",
-        within_s=90,
+        within_s=240,
     )
     judged(stack, client, sent, tokens)
 

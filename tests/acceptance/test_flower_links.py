@@ -7,19 +7,22 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from messaging.client.messaging import Messaging
 from messaging.message import Push
 from tests.acceptance.accounts import apns_tokens
 from tests.acceptance.stack import Stack, until
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def test_a_batch_in_flower_leads_to_its_message(stack: Stack, client: Messaging) -> None:
     """Its task has the name of channel and provider, no address, and a link by which the console finds the message."""
     (token,) = apns_tokens(1)
     message = client.send(Push(title="Hello"), addresses=[token])
-    client.wait(message.id, 60)
-    with httpx.Client(base_url=stack.runtime.flower, trust_env=False, timeout=30) as flower:
+    client.wait(message.id, 120)
+    with httpx.Client(base_url=stack.runtime.flower, trust_env=False, timeout=60) as flower:
 
         def pages() -> dict[str, str]:
             tasks: dict[str, Any] = flower.get("/api/tasks", params={"limit": 500}).raise_for_status().json()

@@ -22,7 +22,7 @@ from tests.acceptance.accounts import apns_tokens, configure, push_topic
 from tests.acceptance.stack import FAST, WORKERS, Stack, running, until
 from tests.acceptance.sums import set_faults, sums
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 Trouble = Callable[[Stack], AbstractContextManager[None]]
 
@@ -69,7 +69,7 @@ def database_used_up(stack: Stack) -> Iterator[None]:
     """Our connections are closed and others take every one PostgreSQL has."""
     with ExitStack() as others:
         ours = others.enter_context(psycopg.connect(stack.runtime.database_url, autocommit=True))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 others.enter_context(psycopg.connect(stack.runtime.database_url, application_name="greedy"))
@@ -94,11 +94,18 @@ def database_read_only(stack: Stack) -> Iterator[None]:
         ours.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         ours.execute("SELECT pg_reload_conf()")
         try:
+            # it only asks the server to read its settings; a session begun since says whether it has
+            until(lambda: _is_read_only(stack), "the server does not read its settings")
             yield
         finally:
             ours.execute("SET default_transaction_read_only = off")
             ours.execute("ALTER SYSTEM RESET default_transaction_read_only")
             ours.execute("SELECT pg_reload_conf()")
+
+
+def _is_read_only(stack: Stack) -> bool:
+    with psycopg.connect(stack.runtime.database_url) as connection:
+        return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def database_restarts(stack: Stack) -> Iterator[None]:
 def ask(stack: Stack, targets: Sequence[str]) -> list[str]:
     """Ask the API for a push to each target until it says yes: 201, or a clean 503 meanwhile; their message ids."""
     answered = []
-    with httpx.Client(base_url=stack.runtime.endpoint, trust_env=False, timeout=40) as api:
+    with httpx.Client(base_url=stack.runtime.endpoint, trust_env=False, timeout=90) as api:
         headers = {"x-appwrite-project": stack.runtime.project, "x-appwrite-key": stack.runtime.api_key}
         for target in targets:
             body = {"messageId": "unique()", "title": "Hello", "body": "there", "targets": [target]}
@@ -156,7 +163,7 @@ def bears(stack: Stack, client: Messaging, trouble: Trouble) -> list[str]:
         except Exception:  # noqa: BLE001  the server may still be away
             return False
 
-    until(all_finished, lambda: stack.tail("api", "intake", "push", "push-high", "beat"), within_s=90)
+    until(all_finished, lambda: stack.tail("api", "intake", "push", "push-high", "beat"), within_s=180)
     control = stack.sandbox["control"]
     sums(client, control, [large], devices, "apns").assert_exact()
     reached = [row.identifier for each in (*before, *during) for row in client.all_deliveries(each)]

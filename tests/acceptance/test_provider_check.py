@@ -7,11 +7,15 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from messaging.client.messaging import Messaging
 from messaging.local.sandbox.credentials import twilio_credentials
 from messaging.local.sandbox.twilio import REFUSED_TOKEN
 from tests.acceptance.stack import Stack
 from tests.acceptance.sums import recorded
+
+pytestmark = pytest.mark.timeout(600)
 
 NUMBER = "+4915199887766"
 
@@ -20,7 +24,7 @@ def check(stack: Stack, *arguments: str) -> tuple[int, Any]:
     """The exit code of `messaging provider check …`, and what it said."""
     command = ["provider", "check", *arguments, "--data-dir", str(stack.directory), "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "messaging.cli.main", *command], capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "-m", "messaging.cli.main", *command], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)

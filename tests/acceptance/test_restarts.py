@@ -18,7 +18,10 @@ from tests.acceptance.accounts import apns_tokens
 from tests.acceptance.stack import Stack, until
 from tests.acceptance.sums import recorded
 
-AHEAD_S = 20
+pytestmark = pytest.mark.timeout(600)
+
+AHEAD_S = 45
+"""All must be accepted and three called off before; the workers come back before or after it."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,10 @@ def planned(hurt_stack: Stack) -> Planned:
         until(
             lambda: all(client.get(ids[role]).state is MessageState.CANCELLED for role in roles[1:]),
             lambda: str({role: client.get(ids[role]).state for role in roles}),
-            within_s=15,
         )
         assert client.get(ids["kept"]).state is MessageState.SCHEDULED
         stack.restart_workers()
-        until(lambda: client.get(ids["kept"]).state.is_finished, "the message was not sent at its time", within_s=90)
+        until(lambda: client.get(ids["kept"]).state.is_finished, "the message was not sent at its time", within_s=120)
         time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()) + 3)  # three sweeps in which others could follow
     return Planned(at, ids, tokens)
 

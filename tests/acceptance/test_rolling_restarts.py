@@ -12,7 +12,7 @@ from messaging.client.messaging import Messaging
 from messaging.message import Email, Push
 from messaging.status import DeliveryStatus, MessageState
 from tests.acceptance.accounts import apns_tokens, configure, email_topic, emails, fcm_tokens, push_topic
-from tests.acceptance.stack import FAST, WORKERS, Stack, running, until
+from tests.acceptance.stack import UNHURT, WORKERS, Stack, running, until
 from tests.acceptance.sums import clear_faults, set_faults, sums
 
 pytestmark = pytest.mark.timeout(2400)
@@ -29,7 +29,7 @@ STOP = signal.SIGTERM
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """A stack with small pages and batches, so that there is always something in the middle of being done."""
-    with running("--sandbox", **FAST, MESSAGING_PAGE_SIZE="500", MESSAGING_TASK_SIZE="200") as started:
+    with running("--sandbox", **UNHURT, MESSAGING_PAGE_SIZE="500", MESSAGING_TASK_SIZE="200") as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -40,7 +40,7 @@ def restart(stack: Stack, names: Sequence[str]) -> None:
     before = [stack.runtime.processes[name] for name in names]
     for pid in before:
         os.kill(pid, STOP)
-    stack.replaced(*before, within_s=180.0)
+    stack.replaced(*before, within_s=240.0)
 
 
 @pytest.mark.parametrize(

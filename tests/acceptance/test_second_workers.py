@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from messaging.client.messaging import Messaging
 from messaging.local.children import identity
 from messaging.local.environment import sandbox_environment
@@ -11,8 +13,10 @@ from messaging.local.processes import PROCESSES
 from messaging.status import DeliveryStatus, MessageState
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, fcm_tokens, push_topic
-from tests.acceptance.stack import FAST, Stack, running, until
+from tests.acceptance.stack import UNHURT, Stack, running, until
 from tests.acceptance.sums import set_faults, sums
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def delivered(stack: Stack) -> int:
@@ -37,9 +41,9 @@ def test_a_second_set_of_workers_shares_the_work(stack: Stack, client: Messaging
         "MESSAGING_SECRET_KEY": stack.secret_key,
     }
     for protocol in ("apns", "fcm"):
-        set_faults(stack.sandbox["control"], protocol, delay_ms=50)
+        set_faults(stack.sandbox["control"], protocol, delay_ms=200)
     try:
-        with running(**FAST, **env, **sandbox_environment(stack.sandbox)) as second:
+        with running(**UNHURT, **env, **sandbox_environment(stack.sandbox)) as second:
             assert set(second.runtime.processes) == {process.name for process in PROCESSES}, "workers only"
             assert second.runtime.endpoint != stack.runtime.endpoint
             first = stack.runtime.processes
@@ -47,7 +51,7 @@ def test_a_second_set_of_workers_shares_the_work(stack: Stack, client: Messaging
             with bare.producer(stack.runtime.broker_url) as app:
                 task = app.send_task(bare.PUSH, kwargs={"title": "Hi", "topics": [topic]}, queue=bare.QUEUE)
             until(lambda: any(view.id == task.id for view in client.list()), "intake has not committed it")
-            message = client.wait(str(task.id), 60)
+            message = client.wait(str(task.id), 240)
             assert message.state is MessageState.SENT
             until(lambda: delivered(stack) > before, lambda: f"the first did nothing\n{stack.tail('push')}")
             until(lambda: delivered(second) > 0, lambda: f"the second did nothing\n{second.tail('push')}")

@@ -35,6 +35,7 @@ INJECT = Path(__file__).with_name("inject")
 """On the import path of every process of the stack: kill points, and the builds that are broken on purpose."""
 
 TASK = {Channel.PUSH: bare.PUSH, Channel.EMAIL: bare.EMAIL, Channel.SMS: bare.SMS}
+_UNDER_WAY_S = 240.0
 PROTOCOLS = ("apns", "fcm", "sendgrid", "smtp", "twilio")
 CONTENT: Mapping[Channel, Mapping[str, Any]] = {
     Channel.PUSH: {"title": "Chaos", "body": "Hello"},
@@ -70,7 +71,7 @@ class Field:
     dice: random.Random
     controls: Path
     audiences: list[Audience] = field(default_factory=list)
-    patience_s: float = 120.0
+    patience_s: float = 240.0
     """How long anything may take to come about, beyond what its size asks for."""
     _blow: float | None = None
     """When the last blow fell, on the database's clock."""
@@ -81,6 +82,11 @@ class Field:
     def control(self) -> str:
         """The stand-ins' control address."""
         return self.stack.sandbox["control"]
+
+    @property
+    def lease_s(self) -> float:
+        """How long a worker owns a batch without renewing."""
+        return float(self.stack.env["MESSAGING_LEASE_S"])
 
     def tape(self) -> Tape:
         """The stand-ins' record from now on."""
@@ -124,7 +130,7 @@ class Field:
     def under_way(self, sent: Sent, share: float = 0.1) -> None:
         """Return when that share of the deliveries has ended."""
         wanted = max(1, int(share * len(sent.audience)))
-        until(lambda: self.settled(sent) >= wanted, lambda: self.says(sent), within_s=2 * self.patience_s)
+        until(lambda: self.settled(sent) >= wanted, lambda: self.says(sent), within_s=_UNDER_WAY_S)
 
     def finish(self, sent: Sent) -> None:
         """Return when every message is finished, or when it takes too long: the judge says what is missing."""
@@ -163,7 +169,7 @@ class Field:
         """Let the next worker that passes this point of its work kill itself there."""
         (self.controls / f"kill.{point}").touch()
 
-    def dies(self, point: str, sent: Sent, *, within_s: float = 60) -> bool:
+    def dies(self, point: str, sent: Sent, *, within_s: float = 120) -> bool:
         """Whether the order was carried out; False as soon as everything of `sent` has ended and nobody came by."""
         order = self.controls / f"kill.{point}"
         wait_for(lambda: not order.exists() or not self._open(sent), within_s)
@@ -176,7 +182,7 @@ class Field:
         """Ask a process to leave and wait for its successor."""
         pid = self.stack.runtime.processes[name]
         os.kill(pid, signal.SIGTERM)
-        self.stack.replaced(pid, within_s=120)
+        self.stack.replaced(pid, within_s=240)
         self.blow()
 
     @contextmanager
@@ -216,7 +222,7 @@ class Field:
         )
         try:
             if name != "beat":
-                until(mark.exists, lambda: self.stack.tail(f"{name}-{number}"), within_s=120)
+                until(mark.exists, lambda: self.stack.tail(f"{name}-{number}"), within_s=240)
             yield
         finally:
             stop_group(process, first=signal.SIGTERM, timeout_s=60)
@@ -224,10 +230,10 @@ class Field:
     def ready(self, *names: str) -> None:
         """Return when these workers (or all) work."""
         if not names:
-            self.stack.ready(within_s=180)
+            self.stack.ready(within_s=240)
             return
         for name in names:
-            until(lambda: self.stack.works(name), f"{name} is not ready", within_s=120)  # noqa: B023  asked at once
+            until(lambda: self.stack.works(name), f"{name} is not ready", within_s=240)  # noqa: B023  asked at once
 
     def misbehave(self, *protocols: str, **faults: Any) -> None:
         """Let stand-ins misbehave."""
@@ -301,7 +307,7 @@ def field_of(
     *,
     seed: int,
     broken: str = "",
-    patience_s: float = 120.0,
+    patience_s: float = 240.0,
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Field]:
     """A stack with `recipients` over all channels; `broken` names a build that is broken on purpose."""

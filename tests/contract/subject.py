@@ -147,6 +147,7 @@ def hurry(adapter: Any, *, answers_only: bool = False) -> None:
         for slot in adapter._pool._idle:
             slot.connection._timeouts = adapter._settings.timeouts
     elif isinstance(adapter._client, httpx.AsyncClient):
+        adapter.__dict__.pop("_posting", None)  # it remembers how long its requests may take
         adapter._client.timeout = httpx.Timeout(10.0, read=QUICK_S) if answers_only else httpx.Timeout(QUICK_S)
     else:
         adapter._client._request_timeout_s = QUICK_S

@@ -393,7 +393,7 @@ def test_a_closed_adapter_says_that_nothing_was_sent(subject: Subject, addresses
         adapter = subject.open(addresses)
         assert (await sent(subject, adapter, subject.fresh()))[0].action is Action.ACCEPTED
         await adapter.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             outcomes = await sent(subject, adapter, *to)
         assert {outcome.action for outcome in outcomes} <= NOT_SENT, outcomes
         assert arrivals(addresses, subject, to) == []

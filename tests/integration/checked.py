@@ -62,4 +62,4 @@ def working(road: Road) -> Iterator[None]:
             yield
         finally:
             ended.set()
-            thread.join(20)
+            thread.join(120)

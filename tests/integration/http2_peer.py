@@ -59,7 +59,7 @@ class Peer:
     _encoder: Encoder = field(default_factory=Encoder)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def until(self, condition: Callable[[Peer], bool], *, within_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[Peer], bool], *, within_s: float = 60.0) -> None:
         """Wait until `condition` holds; raises `TimeoutError` when it does not in time."""
         async with asyncio.timeout(within_s), self._changed:
             await self._changed.wait_for(lambda: condition(self))

@@ -20,6 +20,7 @@ from workers.intake import IntakeTask
 from workers.wiring import wiring
 
 _LONG_S = 3600
+STANDS_STILL = "stands still from now on"
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 _read = intake.request_of
@@ -38,6 +39,12 @@ def _read_poison(task: IntakeTask) -> Any:
 intake.request_of = _read_poison
 
 
+def _stand_still() -> None:
+    """Begin nothing from now on, and say so: whoever hurts this worker waits for it."""
+    os.write(2, STANDS_STILL.encode())
+    time.sleep(_LONG_S)
+
+
 @worker_ready.connect
 def _hurt(sender: Any, **_: object) -> None:
     match os.environ.get("HURT"):
@@ -46,7 +53,7 @@ def _hurt(sender: Any, **_: object) -> None:
         case "interpreter":  # a call into C that keeps the interpreter's lock: no thread of ours runs
             wiring().loop._loop.call_soon_threadsafe(ctypes.PyDLL(None).sleep, _LONG_S)
         case "consumer":  # whoever reads the broker stands still
-            sender.timer.call_after(0.1, time.sleep, (_LONG_S,))
+            sender.timer.call_after(0.1, _stand_still)
         case _:
             pass
 

@@ -12,11 +12,13 @@ from uuid import UUID
 
 import httpx
 
-from messaging.local.sandbox.addresses import SandboxAddresses
+from messaging.local.sandbox.addresses import PORT_NAMES, SandboxAddresses
 from messaging.local.sandbox.server import serve
 from messaging.message import Content
 from workers.providers.base import Minted, Outgoing, Recipient
 
+_PATIENCE_S = 60.0
+"""For a sandbox that starts, or answers, on a machine with much else to do."""
 ENVELOPE = {"fromEmail": "news@example.org", "fromName": "News"}
 
 
@@ -37,9 +39,11 @@ async def sandbox(directory: Path) -> AsyncIterator[SandboxAddresses]:
     """A running sandbox on files in `directory`."""
     ready: asyncio.Future[SandboxAddresses] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(directory, ready=ready.set_result, stop=stop))
+    # Of the system's choice: those that servers of other tests have chosen, and do not listen on yet, stay free.
+    ports = dict.fromkeys(PORT_NAMES, 0)
+    serving = asyncio.create_task(serve(directory, ports=ports, ready=ready.set_result, stop=stop))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_PATIENCE_S):
             while not ready.done():
                 if serving.done():
                     await serving  # raises why it could not start
@@ -52,7 +56,7 @@ async def sandbox(directory: Path) -> AsyncIterator[SandboxAddresses]:
 
 async def arrived(addresses: SandboxAddresses, protocol: str) -> list[dict[str, Any]]:
     """What the sandbox accepted over `protocol`, in order."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE_S) as client:
         answer = await client.get(f"{addresses.control}/record", params={"protocol": protocol})
     entries = [json.loads(line) for line in answer.text.splitlines()]
     return [entry for entry in entries if entry["outcome"] == "accepted"]

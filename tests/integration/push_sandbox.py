@@ -21,6 +21,9 @@ from messaging.message import Push
 from workers.providers.base import Context, Minted, Outgoing, Recipient
 from workers.providers.destinations import Destinations
 
+_PATIENCE_S = 60.0
+"""For a process that starts, or answers, on a machine with much else to do."""
+
 
 @contextlib.contextmanager
 def sandbox(directory: Path) -> Iterator[SandboxAddresses]:
@@ -30,7 +33,7 @@ def sandbox(directory: Path) -> Iterator[SandboxAddresses]:
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             file = directory / "sandbox" / "addresses.json"
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + _PATIENCE_S
             while not file.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the sandbox did not start:\n{log.read_text(errors='replace')[-2000:]}")
@@ -90,7 +93,7 @@ def outgoing(**push: Any) -> Outgoing:
 
 def set_faults(addresses: SandboxAddresses, **faults: object) -> None:
     """Put faults of one protocol in force; without any, end all."""
-    with httpx.Client(trust_env=False, base_url=addresses.control) as client:
+    with httpx.Client(trust_env=False, base_url=addresses.control, timeout=_PATIENCE_S) as client:
         if faults:
             client.post("/faults", json=faults).raise_for_status()
         else:
@@ -99,7 +102,7 @@ def set_faults(addresses: SandboxAddresses, **faults: object) -> None:
 
 def accepted(addresses: SandboxAddresses, protocol: str) -> list[dict[str, Any]]:
     """The sandbox's record of what it accepted, oldest first."""
-    with httpx.Client(trust_env=False, base_url=addresses.control) as client:
+    with httpx.Client(trust_env=False, base_url=addresses.control, timeout=_PATIENCE_S) as client:
         answer = client.get("/record", params={"protocol": protocol}).raise_for_status()
     lines = [json.loads(line) for line in answer.text.splitlines() if line]
     return [line for line in lines if line["outcome"] == "accepted"]

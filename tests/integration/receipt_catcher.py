@@ -34,7 +34,7 @@ class Catcher:
 
     async def until(self, count: int) -> list[Inbound]:
         """The requests, once there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.caught) < count:
                 self._news.clear()
                 await self._news.wait()
@@ -43,10 +43,11 @@ class Catcher:
     async def receipts(self, account: Account, count: int) -> list[Receipt]:
         """What the account's reader makes of the requests, once these are so many receipts."""
         while True:
-            found = await receipts_in(self.caught, account)
+            read = len(self.caught)  # others may come meanwhile
+            found = await receipts_in(self.caught[:read], account)
             if len(found) >= count:
                 return found
-            await self.until(len(self.caught) + 1)
+            await self.until(read + 1)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer each request of a connection."""
@@ -157,7 +158,7 @@ async def checked(addresses: SandboxAddresses, account: Account) -> Outcome:
 
 async def control(addresses: SandboxAddresses, path: str, **body: object) -> Mapping[str, Any]:
     """What the sandbox's control address answers to a POST."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = (await client.post(f"{addresses.control}/{path}", json=body)).raise_for_status()
     return cast("Mapping[str, Any]", answer.json())
 

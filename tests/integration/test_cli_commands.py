@@ -149,7 +149,7 @@ def test_tail_prints_what_settles(cli: Cli, road: Road) -> None:
     road.add_provider("ios", "apns")
     cli("send", "push", "--to", "still", "--title", "Hi", "--draft", "--id", "draft")
     with subprocess.Popen(
-        [sys.executable, "-m", "messaging.cli.main", "tail", "--seconds", "60", "--json"],
+        [sys.executable, "-m", "messaging.cli.main", "tail", "--seconds", "150", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -203,7 +203,7 @@ def test_output_may_be_cut_short(cli: Cli, road: Road) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=150,
         env={
             **os.environ,
             "MESSAGING_DATABASE_URL": road.settings.database_url.get_secret_value(),

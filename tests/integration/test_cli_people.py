@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from messaging.cli import completion
 from messaging.store import api_keys
 from tests.integration.cli import Cli, cli
@@ -97,8 +99,9 @@ def test_without_a_sandbox_the_inbox_says_so(cli: Cli, tmp_path: Path) -> None:
     assert "does not answer" in gone.err
 
 
-def test_the_shell_offers_the_ids_there_are(cli: Cli, road: Road) -> None:
+def test_the_shell_offers_the_ids_there_are(cli: Cli, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """Topics, providers and messages that begin as was typed; recipients of a message by topic."""
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "60")  # else two seconds are set, for every test after this one too
     road.add_provider("texts")
     cli("topic", "add", "news")
     cli("topic", "add", "offers")

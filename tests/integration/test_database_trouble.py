@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Queue
 
 import psycopg
 import pytest
@@ -75,23 +76,26 @@ def deadlocked(connection: Connection, engine: Engine) -> None:
     """Two that wait for each other; PostgreSQL chooses one."""
     connection.execute(text("SET LOCAL deadlock_timeout = 20"))
     connection.execute(text("UPDATE trouble SET value = 6 WHERE id = 1"))
-    waits = threading.Event()
+    others = Queue[int]()
 
     def other() -> None:
         with engine.begin() as theirs:
             theirs.execute(text("SET LOCAL deadlock_timeout = 60000"))
             theirs.execute(text("UPDATE trouble SET value = 7 WHERE id = 2"))
-            waits.set()
+            others.put(theirs.execute(text("SELECT pg_backend_pid()")).scalar_one())
             theirs.execute(text("UPDATE trouble SET value = 7 WHERE id = 1"))
 
     thread = threading.Thread(target=other)
     thread.start()
     try:
-        waits.wait(10)
+        pid = {"pid": others.get(timeout=60)}
+        # who looks for a deadlock does it once: it must be there by then
+        waits = text("SELECT pg_backend_pid() = ANY(pg_blocking_pids(:pid))")
+        until(lambda: connection.execute(waits, pid).scalar_one(), "the other does not wait for us")
         connection.execute(text("UPDATE trouble SET value = 6 WHERE id = 2"))
     finally:
         connection.rollback()
-        thread.join(20)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_a_policy_that_throws_queues_away_is_broken(redis: Redis) -> None:
 
 def test_a_full_server_is_broken(redis: Redis) -> None:
     """Before it refuses the next task."""
+    redis.set("ballast", "x" * 32_000_000)  # beside it, the buffers of connections that come and go are nothing
     told: Any = redis.info("memory")
     used = int(told["used_memory"])
     with set_to(redis, maxmemory=str(used)):

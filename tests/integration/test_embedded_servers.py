@@ -51,7 +51,7 @@ def _valkey(directory: Path) -> Valkey:
 
 
 def _wait_until_ready(server: Postgres) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.ready() and time.monotonic() < deadline:
         time.sleep(0.05)
 

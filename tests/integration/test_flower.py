@@ -20,7 +20,7 @@ from messaging.local.free_ports import free_ports
 from tests.integration.road import SECRET
 
 _PASSWORD = "a password for this test"
-_START_S = 60
+_START_S = 120
 
 
 def paths() -> list[str]:
@@ -55,7 +55,7 @@ def answering(
     process = start(["--address=127.0.0.1", f"--port={port}", *arguments], env, log)
     deadline = time.monotonic() + _START_S
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30, auth=auth) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60, auth=auth) as client:
             while True:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
@@ -67,7 +67,7 @@ def answering(
             yield client
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -115,5 +115,5 @@ def test_without_a_password_it_does_not_start(said: str, tmp_path: Path) -> None
     """And says what to set."""
     env = environment("postgresql://nowhere", "redis://nowhere", **({"FLOWER_BASIC_AUTH": said} if said else {}))
     process = start(["--port=0"], env, tmp_path / "log")
-    assert process.wait(60) == 1
+    assert process.wait(120) == 1
     assert "FLOWER_BASIC_AUTH" in (tmp_path / "log").read_text()

@@ -70,7 +70,7 @@ def test_celerys_own_way_to_start_it_is_closed(postgres_url: str, valkey_url: st
     """It would ask for no password."""
     env = environment(postgres_url, valkey_url)
     command = [sys.executable, "-m", "celery", "-A", "workers.app", "flower", "--port=0"]
-    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "python -m workers.flower" in done.stderr
     assert SECRET not in done.stderr

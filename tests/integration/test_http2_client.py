@@ -138,7 +138,7 @@ def test_a_limit_lowered_in_mid_flight_neither_hangs_nor_is_exceeded(certificate
 
     async def scenario() -> None:
         async with serve(script, certificate) as origin:
-            client = Http2Client(origin, ssl_context=certificate.client_context(), request_timeout_s=10)
+            client = Http2Client(origin, ssl_context=certificate.client_context(), request_timeout_s=60)
             answers = await asyncio.gather(*(post(client, n) for n in range(100)))
             assert len(answers) == 100
             assert not opened_too_early
@@ -206,7 +206,7 @@ def test_streams_under_a_goaway_that_get_no_answer_are_unknown(certificate: Cert
         await peer.until(lambda p: len(p.complete) == 4)
         peer.go_away(3)
         peer.answer(1)
-        await asyncio.wait_for(peer.writer.drain(), 1)
+        await peer.writer.drain()
         peer.writer.close()
 
     async def scenario() -> None:
@@ -359,16 +359,16 @@ def test_a_silent_server_is_pinged_and_given_up(certificate: Certificate) -> Non
     async def script(peer: Peer) -> None:
         peer.settings(max_concurrent_streams=100)
         peer.answers_pings = False
-        await peer.until(lambda p: p.pings == 1)
+        await peer.until(lambda p: p.pings >= 1)
 
     async def scenario() -> None:
         async with serve(script, certificate) as origin:
             context = certificate.client_context()
-            client = Http2Client(origin, ssl_context=context, ping_interval_s=0.1, ping_timeout_s=0.1)
-            started = time.monotonic()
+            client = Http2Client(
+                origin, ssl_context=context, request_timeout_s=600, ping_interval_s=0.5, ping_timeout_s=0.5
+            )
             with pytest.raises(UnknownOutcomeError, match="PING"):
                 await post(client, 1)
-            assert time.monotonic() - started < 5
             await client.aclose()
 
     asyncio.run(scenario())
@@ -393,9 +393,9 @@ def test_an_idle_connection_is_kept_by_pings(certificate: Certificate) -> None:
     async def scenario() -> None:
         async with serve(script, certificate) as origin:
             context = certificate.client_context()
-            client = Http2Client(origin, ssl_context=context, ping_interval_s=0.05, ping_timeout_s=5)
+            client = Http2Client(origin, ssl_context=context, ping_interval_s=0.05, ping_timeout_s=60)
             await post(client, 1)
-            await asyncio.wait_for(pinged.wait(), 5)
+            await asyncio.wait_for(pinged.wait(), 60)
             await post(client, 2)
             assert connections == 1
             await client.aclose()
@@ -408,14 +408,17 @@ def test_a_request_without_an_answer_times_out_as_unknown_and_resets_its_stream(
 
     async def script(peer: Peer) -> None:
         peer.settings(max_concurrent_streams=1)
-        await peer.until(lambda p: p.resets == [1])
-        await peer.until(lambda p: len(p.complete) == 2)
-        peer.answer(1, 500)  # too late: crosses the reset
-        peer.answer(3)
+        await peer.until(lambda p: len(p.complete) == 1)
+        peer.answer(1)
+        await peer.until(lambda p: p.resets == [3])
+        await peer.until(lambda p: len(p.complete) == 3)
+        peer.answer(3, 500)  # too late: crosses the reset
+        peer.answer(5)
 
     async def scenario() -> None:
         async with serve(script, certificate) as origin:
             client = Http2Client(origin, ssl_context=certificate.client_context())
+            await post(client, 1)  # connecting takes its time, which is not to come off that of the next one
             with pytest.raises(UnknownOutcomeError, match="after the request left"):
                 await client.request("POST", "/a", [], b"x", timeout_s=0.2)
             assert (await client.request("POST", "/b", [], b"x")).status == 200
@@ -429,12 +432,21 @@ def test_a_request_that_never_got_a_stream_times_out_as_not_sent(certificate: Ce
 
     async def script(peer: Peer) -> None:
         peer.settings(max_concurrent_streams=1)
-        await peer.until(lambda p: len(p.resets) == 1)
+        await peer.until(lambda p: len(p.complete) == 1)
+        peer.answer(1)
+        await peer.until(lambda p: p.resets == [3])
 
     async def scenario() -> None:
         async with serve(script, certificate) as origin:
-            client = Http2Client(origin, ssl_context=certificate.client_context(), request_timeout_s=0.3)
-            first, second = await results(client, 2)
+            client = Http2Client(origin, ssl_context=certificate.client_context())
+            await post(client, 0)  # connecting takes its time, which is not to come off that of the next ones
+            both = [
+                asyncio.ensure_future(client.request("POST", path_of(n), HEADERS, b"x", timeout_s=0.1)) for n in (1, 2)
+            ]
+            await asyncio.sleep(0)
+            # Both have asked, and both run out of time in this turn: else the second might get the first's stream.
+            time.sleep(0.2)  # noqa: ASYNC251  the point
+            first, second = await asyncio.gather(*both, return_exceptions=True)
             assert isinstance(first, UnknownOutcomeError)
             assert isinstance(second, NotSentError)
             assert second.cause is NotSentCause.TIMEOUT
@@ -460,7 +472,7 @@ def test_a_cancelled_request_frees_its_stream(certificate: Certificate) -> None:
             client = Http2Client(origin, ssl_context=certificate.client_context())
             first = asyncio.ensure_future(post(client, 1))
             second = asyncio.ensure_future(post(client, 2))
-            await asyncio.wait_for(arrived.wait(), 5)
+            await asyncio.wait_for(arrived.wait(), 60)
             first.cancel()
             assert (await second).status == 200
             await client.aclose()
@@ -546,7 +558,7 @@ def test_a_retired_connection_finishes_and_a_new_one_takes_over(certificate: Cer
         if mine == 1:
             await peer.until(lambda p: len(p.complete) == 2)
             second.set()
-            await asyncio.wait_for(opened.wait(), 5)
+            await asyncio.wait_for(opened.wait(), 60)
             peer.answer(3, 201)
 
     async def scenario() -> None:
@@ -554,7 +566,7 @@ def test_a_retired_connection_finishes_and_a_new_one_takes_over(certificate: Cer
             client = Http2Client(origin, ssl_context=certificate.client_context())
             first = await post(client, 1)
             slow = asyncio.ensure_future(post(client, 2))
-            await asyncio.wait_for(second.wait(), 5)
+            await asyncio.wait_for(second.wait(), 60)
             client.retire(first.connection)
             client.retire(first.connection)
             third = await post(client, 3)
@@ -573,7 +585,7 @@ def test_closing_lets_what_is_in_flight_finish(certificate: Certificate) -> None
         peer.settings(max_concurrent_streams=100)
         await peer.until(lambda p: len(p.complete) == 1)
         arrived.set()
-        await asyncio.wait_for(go.wait(), 5)
+        await asyncio.wait_for(go.wait(), 60)
         peer.answer(1)
         await peer.until(lambda p: p.gone)
 
@@ -581,7 +593,7 @@ def test_closing_lets_what_is_in_flight_finish(certificate: Certificate) -> None
         async with serve(script, certificate) as origin:
             client = Http2Client(origin, ssl_context=certificate.client_context())
             running = asyncio.ensure_future(post(client, 1))
-            await asyncio.wait_for(arrived.wait(), 5)
+            await asyncio.wait_for(arrived.wait(), 60)
             closing = asyncio.create_task(client.aclose())
             await asyncio.sleep(0)
             with pytest.raises(NotSentError):
@@ -600,7 +612,7 @@ def test_several_connections_share_the_load(certificate: Certificate) -> None:
     async def script(peer: Peer) -> None:
         peer.settings(max_concurrent_streams=10)
         await peer.until(lambda p: len(p.complete) == 10)
-        await asyncio.wait_for(full.wait(), 5)
+        await asyncio.wait_for(full.wait(), 60)
         for request in peer.complete:
             peer.answer(request.stream_id)
 

@@ -139,7 +139,10 @@ def test_the_stand_in_keeps_infobips_rules(tmp_path: Path) -> None:
 
     async def run() -> None:
         headers = {"authorization": f"App {account_of('infobip').credentials['apiKey']}"}
-        async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        async with (
+            sandbox(tmp_path) as addresses,
+            httpx.AsyncClient(trust_env=False, headers=headers, timeout=60) as client,
+        ):
             url = f"{addresses.of('infobip')}/sms/3/messages"
             for change, where in wrong:
                 answer = await client.post(url, content=json.dumps({"messages": [good, good | change]}))

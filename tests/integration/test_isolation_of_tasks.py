@@ -196,7 +196,7 @@ def test_a_producer_cannot_say_that_its_task_came_from_another_queue(broker: red
         consumer.accept = {"application/json"}
         with consumer:
             while not found:
-                connection.drain_events(timeout=20)
+                connection.drain_events(timeout=60)
             found[0].ack()
     assert found[0].delivery_info["routing_key"] == _QUEUE
 

@@ -33,10 +33,10 @@ class Served:
         self.port = port
         self.settings = settings
 
-    def read(self, token: str = TOKEN) -> httpx.Response:
-        """Its metrics."""
+    def read(self, token: str = TOKEN, *, path: str = "/metrics") -> httpx.Response:
+        """Its metrics, or what else it is asked for."""
         headers = {"authorization": f"Bearer {token}"}
-        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", headers=headers, trust_env=False, timeout=30)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False, timeout=60)
 
     @property
     def sweeps(self) -> float:
@@ -57,7 +57,7 @@ class Served:
     def probe(self) -> subprocess.CompletedProcess[str]:
         """What `messaging health` says of it."""
         command = [sys.executable, "-m", "messaging.cli.main", "health", "--file", str(self.worker.ready_file)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,7 @@ def test_what_a_process_of_the_pool_counts_its_worker_serves(served: Served) -> 
 def test_nobody_reads_them_without_the_token(served: Served) -> None:
     """And nothing else is served."""
     assert served.read("wrong").status_code == 401
-    bearer = {"authorization": f"Bearer {TOKEN}"}
-    assert httpx.get(f"http://127.0.0.1:{served.port}/", headers=bearer, trust_env=False).status_code == 404
+    assert served.read(path="/").status_code == 404
 
 
 def test_its_probe_says_that_it_is_well_and_then_that_it_is_gone(served: Served) -> None:

@@ -61,7 +61,11 @@ def explained(road: Road) -> Iterator[list[str]]:
             driver.execute(f"SET auto_explain.{name} = {value}")
         driver.execute("SET client_min_messages = log")
         driver.commit()
-        driver.add_notice_handler(lambda notice: plans.append(notice.message_primary))
+        driver.add_notice_handler(note)
+
+    def note(notice: Any) -> None:
+        if " plan:\n" in notice.message_primary:  # the server also tells of a statement that took long
+            plans.append(notice.message_primary)
 
     road.engine.dispose()
     event.listen(road.engine, "connect", explain)

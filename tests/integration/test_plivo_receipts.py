@@ -28,7 +28,7 @@ def client_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[SandboxAddresses, Ac
     def opened(addresses: SandboxAddresses, account: Account) -> Any:
         # A constant of its module, taken anew for every request.
         monkeypatch.setattr(sdk_client, "PLIVO_API_BASE_URI", f"{addresses.of('plivo')}/v1/Account")
-        client = sdk.RestClient(account.credentials["authId"], account.credentials["authToken"])
+        client = sdk.RestClient(account.credentials["authId"], account.credentials["authToken"], timeout=60)
         client.session.trust_env = False
         return client
 
@@ -100,7 +100,7 @@ def test_the_stand_in_keeps_plivos_rules(tmp_path: Path) -> None:
     async def run() -> None:
         credentials = account_of("plivo").credentials
         user = (str(credentials["authId"]), str(credentials["authToken"]))
-        async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False, auth=user) as client:
+        async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False, auth=user, timeout=60) as client:
             url = f"{addresses.of('plivo')}/v1/Account/{user[0]}/Message/"
             for change, status in wrong:
                 assert (await client.post(url, json=good | change)).status_code == status, change

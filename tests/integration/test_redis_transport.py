@@ -24,7 +24,7 @@ from workers.redis_transport import UNREADABLE, Transport
 
 QUEUE = "hold-test"
 OTHER = "hold-test.high"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 READER = """
 import sys
@@ -251,6 +251,7 @@ def test_a_full_broker_still_hands_out_and_holds(connection: Connection, server:
     assert reader.wait(3)[-1] == "later"
 
 
+@pytest.mark.timeout(600)  # so many interpreters, one after the other
 def test_kills_at_any_moment_lose_nothing(valkey_url: str, connection: Connection, server: redis.Redis) -> None:
     """Sixteen readers killed one after the other: every message was printed, or is in its queue, or is held."""
     dice, count = random.Random(7), 4000
@@ -353,6 +354,6 @@ def test_where_handing_over_fails_what_was_taken_with_it_goes_back(connection: C
 
     reader.consumer.on_message = fail
     with pytest.raises(RuntimeError, match="one"):
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=PATIENCE_S)
     assert server.llen(QUEUE) == 2
     assert server.hlen("unacked") == 1

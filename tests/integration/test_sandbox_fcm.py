@@ -18,6 +18,10 @@ from messaging.local.sandbox.server import SandboxAddresses
 from messaging.local.sandbox.threaded import sandbox_in_thread
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+PATIENCE_S = 60.0
+"""For whatever is answered at all: a busy machine may stand still for seconds."""
+UNANSWERED = httpx.Timeout(PATIENCE_S, read=0.3)
+"""For what is not answered: connecting, with its handshake, has time."""
 PATH = "/v1/projects/sandbox-project/messages:send"
 
 
@@ -48,7 +52,9 @@ def authorization(sandbox: SandboxAddresses, account: dict[str, Any]) -> dict[st
 def client(sandbox: SandboxAddresses, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
     """A client for each protocol that ALPN may agree on."""
     trust = ssl.create_default_context(cafile=sandbox.ca_file)
-    with httpx.Client(http2=request.param == "HTTP/2", verify=trust, base_url=sandbox.fcm, timeout=10) as client:
+    with httpx.Client(
+        http2=request.param == "HTTP/2", verify=trust, base_url=sandbox.fcm, timeout=PATIENCE_S
+    ) as client:
         yield client
 
 
@@ -61,7 +67,8 @@ def assertion(account: dict[str, Any], **claims: object) -> str:
 
 def ask_token(sandbox: SandboxAddresses, signed: str) -> httpx.Response:
     """The token endpoint's answer."""
-    return httpx.post(sandbox.fcm_token, data={"grant_type": GRANT_TYPE, "assertion": signed})
+    asked = {"grant_type": GRANT_TYPE, "assertion": signed}
+    return httpx.post(sandbox.fcm_token, data=asked, timeout=PATIENCE_S)
 
 
 def message(token: str, **parts: object) -> dict[str, object]:
@@ -78,7 +85,7 @@ def test_a_send_is_accepted_and_recorded(
     answer = client.post(PATH, headers=authorization, json=body)
     assert (answer.http_version, answer.status_code) == (request.node.callspec.params["client"], 200)
     assert answer.json()["name"].startswith("projects/sandbox-project/messages/")
-    text = httpx.get(f"{sandbox.control}/record", params={"protocol": "fcm"}).text
+    text = httpx.get(f"{sandbox.control}/record", params={"protocol": "fcm"}, timeout=PATIENCE_S).text
     (line,) = (line for line in map(json.loads, text.splitlines()) if line["recipient"] == token)
     assert (line["outcome"], line["id"], line["tag"]) == ("accepted", answer.json()["name"], "m17")
     assert line["payload"] == body["message"]
@@ -128,7 +135,7 @@ def test_strangers_are_unauthenticated(client: httpx.Client, authorization: dict
 def test_silence_and_resets_reach_the_client(client: httpx.Client, authorization: dict[str, str]) -> None:
     """A token may stay without an answer, and a stream may be reset."""
     with pytest.raises(httpx.ReadTimeout):
-        client.post(PATH, headers=authorization, json=message("magic-timeout"), timeout=0.3)
+        client.post(PATH, headers=authorization, json=message("magic-timeout"), timeout=UNANSWERED)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(PATH, headers=authorization, json=message("magic-reset"))
 
@@ -148,7 +155,7 @@ def test_the_token_endpoint_checks_who_signs(sandbox: SandboxAddresses, account:
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant"), name
     scope = ask_token(sandbox, assertion(account, scope="https://www.googleapis.com/auth/drive"))
     assert scope.json()["error"] == "invalid_scope"
-    grant = httpx.post(sandbox.fcm_token, data={"grant_type": "password"})
+    grant = httpx.post(sandbox.fcm_token, data={"grant_type": "password"}, timeout=PATIENCE_S)
     assert grant.json()["error"] == "unsupported_grant_type"
 
 

@@ -19,6 +19,9 @@ from messaging.local.sandbox.smtp import REFUSED_PASSWORD
 from messaging.local.sandbox.threaded import sandbox_in_thread
 from messaging.local.sandbox.twilio import REFUSED_TOKEN
 
+PATIENCE_S = 60.0
+"""For an answer: a busy machine may stand still for seconds."""
+
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxAddresses]:
@@ -30,12 +33,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxAddress
 @pytest.fixture(autouse=True)
 def _no_faults(sandbox: SandboxAddresses) -> Iterator[None]:
     yield
-    httpx.delete(f"{sandbox.control}/faults").raise_for_status()
+    httpx.delete(f"{sandbox.control}/faults", timeout=PATIENCE_S).raise_for_status()
 
 
 def recorded(sandbox: SandboxAddresses, protocol: str, *recipients: str) -> list[dict[str, Any]]:
     """The record's lines of these recipients."""
-    text = httpx.get(f"{sandbox.control}/record", params={"protocol": protocol}).text
+    text = httpx.get(f"{sandbox.control}/record", params={"protocol": protocol}, timeout=PATIENCE_S).text
     return [line for line in map(json.loads, text.splitlines()) if line["recipient"] in recipients]
 
 
@@ -107,7 +110,7 @@ def test_a_broken_mail_is_refused_by_field(sandbox: SandboxAddresses, change: di
         "content": [{"type": "text/plain", "value": "v"}],
     }
     key = {"authorization": f"Bearer {sendgrid_credentials()['apiKey']}"}
-    answer = httpx.post(f"{sandbox.sendgrid}/v3/mail/send", headers=key, json=mail | change)
+    answer = httpx.post(f"{sandbox.sendgrid}/v3/mail/send", headers=key, json=mail | change, timeout=PATIENCE_S)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
@@ -155,6 +158,7 @@ def text(sandbox: SandboxAddresses, **fields: str) -> httpx.Response:
         f"{sandbox.twilio}/2010-04-01/Accounts/{account['accountSid']}/Messages.json",
         auth=(account["accountSid"], account["authToken"]),
         data={name: value for name, value in form.items() if value},
+        timeout=PATIENCE_S,
     )
 
 
@@ -208,14 +212,14 @@ def test_a_wrong_token_is_told_so(sandbox: SandboxAddresses) -> None:
     sid = twilio_credentials()["accountSid"]
     url = f"{sandbox.twilio}/2010-04-01/Accounts/{sid}/Messages.json"
     for auth in (None, (sid, REFUSED_TOKEN), ("me", "you")):
-        answer = httpx.post(url, auth=auth, data={"To": "+4915112345678"})
+        answer = httpx.post(url, auth=auth, data={"To": "+4915112345678"}, timeout=PATIENCE_S)
         assert (answer.status_code, answer.json()["code"]) == (401, 20003)
 
 
 def test_faults_reach_twilio_and_sendgrid_apart(sandbox: SandboxAddresses) -> None:
     """They share a listener, not their faults; goaway_after closes after that many requests."""
     faults = {"protocol": "twilio", "rate_503": 1, "retry_after_s": 3, "goaway_after": 1}
-    httpx.post(f"{sandbox.control}/faults", json=faults).raise_for_status()
+    httpx.post(f"{sandbox.control}/faults", json=faults, timeout=PATIENCE_S).raise_for_status()
     answer = text(sandbox)
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["connection"]) == (503, "3", "close")
     assert client(sandbox).send(mail_to("dora@example.com")).status_code == 202
@@ -240,8 +244,8 @@ def connect(sandbox: SandboxAddresses, *, implicit: bool = False) -> smtplib.SMT
     trust = ssl.create_default_context(cafile=sandbox.ca_file)
     host, _, port = (sandbox.smtps if implicit else sandbox.smtp).rpartition(":")
     if implicit:
-        return smtplib.SMTP_SSL(host, int(port), context=trust, timeout=10)
-    connection = smtplib.SMTP(host, int(port), timeout=10)
+        return smtplib.SMTP_SSL(host, int(port), context=trust, timeout=PATIENCE_S)
+    connection = smtplib.SMTP(host, int(port), timeout=PATIENCE_S)
     connection.starttls(context=trust)
     return connection
 
@@ -271,7 +275,7 @@ def test_a_mail_is_recorded_as_it_is_read(sandbox: SandboxAddresses, implicit: b
 def test_plain_connections_need_neither_tls_nor_login(sandbox: SandboxAddresses) -> None:
     """A relay on loopback takes mail as it comes."""
     host, _, port = sandbox.smtp.rpartition(":")
-    with smtplib.SMTP(host, int(port), timeout=10) as connection:
+    with smtplib.SMTP(host, int(port), timeout=PATIENCE_S) as connection:
         assert connection.send_message(letter("plain@example.com")) == {}
     assert recorded(sandbox, "smtp", "plain@example.com")[0]["about"]["tls"] is False
 
@@ -332,7 +336,7 @@ def test_a_connection_may_go_after_the_final_dot(sandbox: SandboxAddresses, loca
 def test_a_server_closes_with_421_after_so_many_messages(sandbox: SandboxAddresses) -> None:
     """`goaway_after` on SMTP: the next MAIL is answered 421 and the connection ends."""
     body = {"protocol": "smtp", "goaway_after": 1}
-    httpx.post(f"{sandbox.control}/faults", json=body).raise_for_status()
+    httpx.post(f"{sandbox.control}/faults", json=body, timeout=PATIENCE_S).raise_for_status()
     connection = connect(sandbox)
     connection.send_message(letter("erin@example.com"))
     with pytest.raises(smtplib.SMTPSenderRefused) as caught:

@@ -14,12 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from messaging.local.sandbox.addresses import SandboxAddresses, read_addresses
+from messaging.local.free_ports import free_ports
+from messaging.local.sandbox.addresses import PORT_NAMES, SandboxAddresses, read_addresses
 from messaging.local.sandbox.credentials import twilio_credentials
 from messaging.local.sandbox.server import SandboxError
 from messaging.local.sandbox.threaded import sandbox_in_thread
 
-START_S = 30.0
+PATIENCE_S = 120.0
+"""For a process to start, to answer or to end: a busy machine may stand still for seconds."""
 
 
 def command(data_dir: Path, *more: str) -> list[str]:
@@ -31,11 +33,11 @@ def command(data_dir: Path, *more: str) -> list[str]:
 def running(data_dir: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], SandboxAddresses]]:
     """A sandbox process that is ready, and its addresses."""
     file = data_dir / "sandbox" / "addresses.json"
-    stale_ns = file.stat().st_mtime_ns if file.exists() else -1  # left by a killed run
+    stale_ns = written_ns(file)  # left by a killed run
     process = subprocess.Popen(command(data_dir, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     try:
-        while not file.exists() or file.stat().st_mtime_ns == stale_ns:
+        while written_ns(file) in {None, stale_ns}:
             assert process.poll() is None, process.stdout and process.stdout.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -45,6 +47,21 @@ def running(data_dir: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str],
         process.communicate()
 
 
+def written_ns(file: Path) -> int | None:
+    """When the file was written; None where there is none, also where it is just taken away."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def ports_file(folder: Path) -> Path:
+    """Ports for every listener that nobody else takes while the sandbox is away."""
+    file = folder / "ports.json"
+    file.write_text(json.dumps(dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))))
+    return file
+
+
 def text(addresses: SandboxAddresses, to: str) -> httpx.Response:
     """Send one text."""
     account = twilio_credentials()
@@ -52,18 +69,19 @@ def text(addresses: SandboxAddresses, to: str) -> httpx.Response:
         f"{addresses.twilio}/2010-04-01/Accounts/{account['accountSid']}/Messages.json",
         auth=(account["accountSid"], account["authToken"]),
         data={"To": to, "From": "+15005550006", "Body": "Hello"},
+        timeout=PATIENCE_S,
     )
 
 
 def counts(addresses: SandboxAddresses) -> dict[str, Any]:
     """The sums of Twilio."""
-    found: dict[str, Any] = httpx.get(f"{addresses.control}/counts").json()["twilio"]
+    found: dict[str, Any] = httpx.get(f"{addresses.control}/counts", timeout=PATIENCE_S).json()["twilio"]
     return found
 
 
 def test_a_killed_sandbox_comes_back_at_the_same_place_with_its_record(tmp_path: Path) -> None:
     """After kill -9 everything that was answered is on file, and clients find the next run where the last one was."""
-    with running(tmp_path) as (process, first):
+    with running(tmp_path, "--ports-file", str(ports_file(tmp_path))) as (process, first):
         for number in range(20):
             assert text(first, f"+49151000000{number:02}").status_code == 201
         process.kill()
@@ -85,13 +103,13 @@ def test_a_signal_ends_it_cleanly_and_the_next_run_has_the_same_addresses(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """Exit status 0 with clients still connected; ports and authority stay."""
-    with running(tmp_path) as (process, first):
+    with running(tmp_path, "--ports-file", str(ports_file(tmp_path))) as (process, first):
         authority = Path(first.ca_file).read_bytes()
         host, _, port = first.smtp.rpartition(":")
-        with socket.create_connection((host, int(port))), httpx.Client() as client:
+        with socket.create_connection((host, int(port))), httpx.Client(timeout=PATIENCE_S) as client:
             client.get(f"{first.control}/health").raise_for_status()
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE_S) == 0
     assert not (tmp_path / "sandbox" / "addresses.json").exists()
     with running(tmp_path) as (_, second):
         assert second == first
@@ -100,16 +118,14 @@ def test_a_signal_ends_it_cleanly_and_the_next_run_has_the_same_addresses(
 
 def test_ports_may_be_given(tmp_path: Path) -> None:
     """A file of ports puts listeners where they are wanted; an unknown name is refused."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    (port,) = free_ports(1)
     file = tmp_path / "ports.json"
     file.write_text(json.dumps({"apns": port}))
     with running(tmp_path, "--ports-file", str(file)) as (_, addresses):
         assert addresses.apns == f"https://127.0.0.1:{port}"
     file.write_text(json.dumps({"apples": port}))
     ended = subprocess.run(
-        command(tmp_path, "--ports-file", str(file)), capture_output=True, text=True, check=False, timeout=30
+        command(tmp_path, "--ports-file", str(file)), capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     assert ended.returncode == 2
     assert "apples" in ended.stderr
@@ -123,7 +139,11 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         file = tmp_path / "ports.json"
         file.write_text(json.dumps({"smtp": taken.getsockname()[1]}))
         ended = subprocess.run(
-            command(tmp_path, "--ports-file", str(file)), capture_output=True, text=True, check=False, timeout=30
+            command(tmp_path, "--ports-file", str(file)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
     assert ended.returncode == 2
     assert "for smtp can't be had" in ended.stderr
@@ -132,7 +152,10 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 def test_the_control_address_shows_what_arrived(tmp_path: Path) -> None:
     """Health, record, counts, inbox and magic table, and refusals in plain words."""
-    with sandbox_in_thread(tmp_path) as addresses, httpx.Client(base_url=addresses.control) as control:
+    with (
+        sandbox_in_thread(tmp_path) as addresses,
+        httpx.Client(base_url=addresses.control, timeout=PATIENCE_S) as control,
+    ):
         health = control.get("/health").json()
         assert (health["status"], health["addresses"]["apns"]) == ("pass", addresses.apns)
         before = time.time()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.credentials import sendgrid_credentials
 from messaging.message import Attachment, Email
 from messaging.outcome import Action, Outcome
+from tests.contract.servers import nobody
 from tests.integration.mail_sandbox import ENVELOPE, NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import sendgrid
 from workers.providers.base import Account, Adapter, Context, Recipient
@@ -127,11 +129,10 @@ def test_a_server_that_is_not_there_got_nothing(tmp_path: Path) -> None:
     """A refused connection is not sent; a retry is safe."""
 
     async def run() -> None:
-        async with sandbox(tmp_path) as addresses:
-            pass
-        adapter = opened(addresses)
-        (outcome,) = await sent(adapter, people("a@example.com"))
-        await adapter.aclose()
+        async with sandbox(tmp_path) as addresses, nobody() as port:
+            adapter = opened(replace(addresses, sendgrid=f"http://127.0.0.1:{port}"))
+            (outcome,) = await sent(adapter, people("a@example.com"))
+            await adapter.aclose()
         assert (outcome.action, outcome.code) == (Action.RETRY, "ConnectError")
 
     asyncio.run(run())
@@ -145,7 +146,7 @@ def test_an_answer_that_never_comes_is_unknown(tmp_path: Path) -> None:
             sandbox(tmp_path) as addresses,
             httpx.AsyncClient(
                 base_url=addresses.sendgrid,
-                timeout=httpx.Timeout(5.0, read=0.3),
+                timeout=httpx.Timeout(60.0, read=0.3),
                 trust_env=False,
                 headers={"authorization": f"Bearer {sendgrid_credentials()['apiKey']}"},
             ) as client,

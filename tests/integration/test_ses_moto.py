@@ -54,12 +54,13 @@ def verify(moto: str, address: str) -> None:
         json={"EmailIdentity": address},
         headers={"authorization": f"AWS4-HMAC-SHA256 {scope}"},
         trust_env=False,
+        timeout=60,
     ).raise_for_status()
 
 
 def messages(moto: str) -> list[dict[str, Any]]:
     """What it took."""
-    data = httpx.get(f"{moto}/moto-api/data.json", trust_env=False).json()
+    data = httpx.get(f"{moto}/moto-api/data.json", trust_env=False, timeout=60).json()
     found: list[dict[str, Any]] = data["ses"]["RawMessage"]
     return found
 

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
 
 from messaging.client.messaging import Messaging
+from messaging.http import health
 from messaging.http.health import check_all
 from messaging.local.postgres import Postgres
 from messaging.local.valkey import Valkey
@@ -88,6 +89,12 @@ def encrypted(
             postgres_url.replace(f":{postgres_server.port}/", ":PORT/"),
             valkey_server.url().partition("@")[0].removeprefix("redis://:"), ours.file, foreign.file,
         )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What /health asks need not be quick here: a handshake on a busy machine may take seconds."""
+    monkeypatch.setattr(health, "_TIMEOUT_S", 60.0)
 
 
 def asked_database(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ from messaging.local.sandbox.addresses import SandboxAddresses
 from messaging.local.sandbox.credentials import twilio_credentials
 from messaging.message import Sms
 from messaging.outcome import Action, Outcome
+from tests.contract.servers import nobody
 from tests.integration.mail_sandbox import NoTokens, arrived, outgoing, people, sandbox
 from workers.providers import twilio
 from workers.providers.base import Account, Adapter, Context, Recipient
@@ -113,15 +115,16 @@ def test_no_connection_is_not_sent_and_no_answer_is_unknown(tmp_path: Path) -> N
             sandbox(tmp_path) as addresses,
             httpx.AsyncClient(
                 base_url=addresses.twilio,
-                timeout=httpx.Timeout(5.0, read=0.3),
+                timeout=httpx.Timeout(60.0, read=0.3),
                 trust_env=False,
                 auth=(settings.account_sid, settings.auth_token),
             ) as client,
         ):
             (unknown,) = await sent(twilio.TwilioAdapter(settings, client), people("+1999000"))
-        adapter = opened(addresses)
-        (not_sent,) = await sent(adapter, people("+15005551000"))
-        await adapter.aclose()
+        async with nobody() as port:
+            adapter = opened(replace(addresses, twilio=f"http://127.0.0.1:{port}"))
+            (not_sent,) = await sent(adapter, people("+15005551000"))
+            await adapter.aclose()
         assert (unknown.action, unknown.code) == (Action.AMBIGUOUS_RETRY, "ReadTimeout")
         assert (not_sent.action, not_sent.code) == (Action.RETRY, "ConnectError")
 

@@ -312,7 +312,7 @@ def test_a_command_killed_half_way_is_run_again(road: Road, command: Command) ->
         blocking.execute(text("SELECT 1 FROM provider_tokens WHERE key = 'key 7' FOR UPDATE"))
         process = command.start("rotate", "--new-key-env", "NEXT_KEY", **env)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while ("providers.credentials", 1, 1) not in status(road).rows:  # the first batch is committed
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline

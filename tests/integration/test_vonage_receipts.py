@@ -65,7 +65,7 @@ def test_the_stand_in_keeps_vonages_rules(tmp_path: Path) -> None:
     )
 
     async def run() -> None:
-        async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False) as client:
+        async with sandbox(tmp_path) as addresses, httpx.AsyncClient(trust_env=False, timeout=60) as client:
             for change, status in wrong:
                 answer = await client.post(f"{addresses.of('vonage')}/sms/json", data=good | change)
                 assert (answer.status_code, answer.json()["messages"][0]["status"]) == (200, status), change

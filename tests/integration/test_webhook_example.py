@@ -64,7 +64,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ):
         try:
             running = Running(f"http://127.0.0.1:{port}/messages", log)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             with httpx.Client(trust_env=False) as client:
                 while not answers(client, running.url):
                     if process.poll() is not None or time.monotonic() > deadline:
@@ -79,7 +79,7 @@ def answers(client: httpx.Client, url: str) -> bool:
     """Whether somebody answers there; unsigned, so nothing is taken."""
     try:
         return client.post(url, content=b"{}").status_code == 401
-    except httpx.ConnectError:
+    except httpx.TransportError:  # not yet, or it listens and is slow to begin
         return False
 
 

@@ -65,7 +65,7 @@ class Worker:
         """Its pool's processes."""
         return [pid for pid in group_members(self.process.pid) if pid != self.process.pid]
 
-    def until(self, condition: Callable[[], object], what: str, *, within_s: float = 60.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, *, within_s: float = 120.0) -> None:
         """Return when `condition` holds; fail with its log when it does not in time."""
         deadline = time.monotonic() + within_s
         while not condition():
@@ -73,7 +73,7 @@ class Worker:
                 pytest.fail(f"{self.name}: {what} not within {within_s:g} s\n{self.log[-4000:]}")
             time.sleep(_POLL_S)
 
-    def ended_with(self, *, within_s: float = 60.0) -> int:
+    def ended_with(self, *, within_s: float = 120.0) -> int:
         """Its exit code, once it has one."""
         self.until(lambda: self.process.poll() is not None, "it did not end", within_s=within_s)
         return int(self.process.returncode)

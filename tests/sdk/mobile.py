@@ -14,6 +14,8 @@ from http.cookies import SimpleCookie
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from tests.integration.http.api import PATIENCE_S
+
 Params = Mapping[str, Any]
 Headers = Sequence[tuple[str, str]]
 
@@ -161,7 +163,7 @@ class Mobile:
         target = url.path
         if method == "GET" and given:
             target += "?" + self.dialect.query(given)
-        connection = http.client.HTTPConnection(url.netloc, timeout=30)
+        connection = http.client.HTTPConnection(url.netloc, timeout=PATIENCE_S)
         try:
             connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in (*self.dialect.headers(method), *self.headers):

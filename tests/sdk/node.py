@@ -18,6 +18,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent
 PACKAGES = FOLDER / "node_modules"
 _OLDEST = (18, 17)
+_END_S = 120
 
 
 class JsError(Exception):
@@ -113,6 +114,6 @@ def running_node(endpoint: str, project: str, key: str) -> Iterator[Node]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(20)
+            process.wait(_END_S)
             assert process.stdout is not None
             process.stdout.close()

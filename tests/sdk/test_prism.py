@@ -24,6 +24,8 @@ from tests.integration.mail_sandbox import NoTokens, outgoing, people
 from tests.sdk.node import node_program, packages
 from workers.providers.base import Account, Context
 
+pytestmark = pytest.mark.timeout(600)
+
 _START_S = 120.0
 _ENVELOPE = {"fromEmail": "news@example.org", "fromName": "News"}
 _FILE = Attachment(filename="ü.txt", content_type="text/plain", content=b"x")

@@ -23,6 +23,8 @@ from tests.sdk.node import FOLDER, node_program, packages
 from workers.providers import webpush
 from workers.providers.base import Account, Context
 
+_PATIENCE_S = 120.0
+
 LAUNCH = """
 const {PushApiModel} = require("web-push-testing/src/PushApiModel.js");
 const Server = require("web-push-testing/src/server.js");
@@ -43,7 +45,7 @@ class Service:
 
     def post(self, path: str, **body: object) -> httpx.Response:
         """A request to one of its own addresses."""
-        with httpx.Client(trust_env=False, base_url=self.url) as client:
+        with httpx.Client(trust_env=False, base_url=self.url, timeout=_PATIENCE_S) as client:
             return client.post(path, json=body)
 
     def subscribe(self) -> tuple[str, str]:
@@ -83,7 +85,7 @@ def service() -> Iterator[Service]:
         command = [node_program(), "--input-type=commonjs", "--eval", LAUNCH, "--", str(port)]
         with subprocess.Popen(command, cwd=FOLDER, stdout=log, stderr=log, stdin=subprocess.DEVNULL) as process:
             try:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + _PATIENCE_S
                 while not answers(found):
                     if process.poll() is not None or time.monotonic() > deadline:
                         log.seek(0)

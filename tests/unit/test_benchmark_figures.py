@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,17 @@ def test_a_result_says_what_it_was_measured_with(results: Path) -> None:
     assert kept["machine"]["cpu"]
 
 
-def test_a_result_does_not_say_whose_machine_it_was(results: Path) -> None:
-    """No host name, no path."""
+def test_a_result_does_not_say_whose_machine_it_was(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host name, no path; of a host whose name is no part of another word."""
+    host = "whose-machine-it-was"
+    told = platform.uname()
+    renamed = platform.uname_result(told.system, host, told.release, f"#1 SMP of {host}", told.machine)
+    monkeypatch.setattr(platform, "uname", lambda: renamed)
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
     publish("road", [Figure("push", 1.0, "ms")])
     text = (results / "road.json").read_text()
-    assert platform.node() not in text
+    assert platform.node() == host
+    assert host not in text
     assert str(Path.cwd()) not in text
 
 

@@ -64,5 +64,6 @@ def test_where_nothing_answers_nothing_is_offered(tmp_path: Path, monkeypatch: p
     """No stack, no settings: no ids, and no word on either output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MESSAGING_DATABASE_URL", raising=False)
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")  # else it is set here, and stays for every test after this one
     assert completion.topics("") == []
     assert completion.providers("") == []

@@ -63,6 +63,7 @@ GREETINGS = st.one_of(
 )
 
 
+@pytest.mark.timeout(900)  # of a busy machine, which takes many times as long
 @settings(max_examples=1_500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(greeting=GREETINGS, steps=st.lists(STEPS, max_size=12), connections=st.sampled_from([1, 1, 2]))
 def test_no_server_makes_the_client_hang_or_lie(

@@ -37,7 +37,6 @@ class Book:
     claimed: set[int] = field(default_factory=set)
     most_in_doubt: int = 0
     recordings: int = 0
-    claim_s: float = 0.0
     declines: int = 0
     """Of each window, the rows at its end that were suppressed meanwhile."""
     late: list[Verdict] = field(default_factory=list)
@@ -45,7 +44,7 @@ class Book:
     withdrawn: int = 0
 
     async def claim(self, *, after: int, window: int) -> Window | None:
-        await asyncio.sleep(self.claim_s)
+        await asyncio.sleep(0)
         if self.stops_after is not None and after >= self.stops_after:
             return None
         ids = range(after + 1, min(after + window, self.rows) + 1)
@@ -201,13 +200,31 @@ def test_no_more_rows_are_in_doubt_than_may_be_in_flight(kind: type[Adapter]) ->
 def test_a_throttled_answer_stops_the_run_and_costs_nobody_an_attempt(kind: type[Adapter]) -> None:
     """Rows claimed but not sent go back without having been sent, and the account is paused."""
     pauses: list[float] = []
+    next_is_claimed, is_paused = asyncio.Event(), asyncio.Event()
 
     class Pausing(NoPacer):
         async def pause(self, provider_id: int, pause_s: float) -> None:  # noqa: ARG002
             pauses.append(pause_s)
+            is_paused.set()
 
-    book = Book(300, claim_s=0.01)
-    adapter = kind(lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED)
+    class Overlapping(Book):
+        async def claim(self, *, after: int, window: int) -> Window | None:
+            if after == 5:  # begun before row 5 is answered, ended after that
+                next_is_claimed.set()
+                await is_paused.wait()
+            return await super().claim(after=after, window=window)
+
+    class Slow(kind):  # type: ignore[misc, valid-type]  # either
+        async def send(self, prepared: object, recipients: Sequence[Recipient]) -> Sequence[Outcome]:
+            if recipients[0].target_id == 5:
+                await next_is_claimed.wait()
+            outcomes: Sequence[Outcome] = await super().send(prepared, recipients)
+            return outcomes
+
+    book = Overlapping(300)
+    adapter: Adapter = Slow(
+        lambda i: Outcome(Action.RETRY_AFTER, "429", "slow down", retry_after_s=7.0) if i == 5 else ACCEPTED
+    )
     ending = run(book, adapter, Pausing(), window=1)
     assert pauses == [7.0]
     assert ending.wait_s == 7.0

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messaging import passwords
+from messaging.clock import Clock
 from messaging.errors import SettingsError
 from messaging.http import cookies
 from messaging.http.jwt_tokens import Spoken, TokenError, make_token, read_token
@@ -28,9 +29,11 @@ def test_a_password_is_known_again_and_no_other() -> None:
     assert passwords.hash_password("correct horse") != kept
 
 
-def test_a_cookie_ends_with_its_session() -> None:
+def test_a_cookie_ends_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or at once, when it is cleared."""
-    ends = datetime.now(UTC) + timedelta(hours=1)
+    now = datetime.now(UTC)
+    monkeypatch.setattr(cookies, "clock", Clock(wall_s=now.timestamp))
+    ends = now + timedelta(hours=1)
     (_, first), (_, legacy) = cookies.setting("p", "s3cret", ends, secure=True, has_origin=False)
     assert first.startswith("a_session_p=s3cret; Path=/; Expires=")
     assert "; Max-Age=3600; " in first

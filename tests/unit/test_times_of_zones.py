@@ -11,6 +11,7 @@ import pytest
 from celery import Celery
 
 from messaging.cli.times import parse_time
+from messaging.clock import Clock
 from messaging.errors import InvalidArgumentError
 from messaging.http.parameters import Refused, future
 from messaging.message import Push
@@ -39,10 +40,15 @@ SPELLINGS = [
 NO_SUCH_DAY = "2027-02-29T09:00:00+00:00"
 
 
+@pytest.fixture(autouse=True)
+def _before_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("messaging.http.parameters.clock", Clock(wall_s=NOW.timestamp))
+
+
 @pytest.fixture
 def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose local time is Berlin's."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+    """A machine whose local time is Berlin's, by its rule: not every machine has the files of zones."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield
     monkeypatch.undo()

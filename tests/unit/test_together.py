@@ -11,7 +11,7 @@ import pytest
 
 from messaging.http.together import Together
 
-_PATIENCE_S = 30
+_PATIENCE_S = 120
 
 
 @dataclass

@@ -67,7 +67,7 @@ def test_clients_are_told_apart(
 
 @pytest.mark.parametrize("header", ["iPhone" * 2000, "Android 1; " * 2000, "Version/1" * 2000, "M" * 100_000, "\0(;"])
 def test_a_hostile_header_costs_nothing(header: str) -> None:
-    """No pattern backtracks without end."""
-    started = time.perf_counter()
+    """No pattern backtracks without end; what others do on this processor meanwhile does not count."""
+    started = time.thread_time()
     parse_user_agent(header)
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1

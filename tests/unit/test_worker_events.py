@@ -9,7 +9,7 @@ from kombu.asynchronous import Hub
 
 from workers.transport import Consumer
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 class _Telling(Consumer):

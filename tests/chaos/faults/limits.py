@@ -10,8 +10,6 @@ from tests.chaos.fault import Fault
 from tests.chaos.field import Field
 from tests.chaos.oracle import Verdict
 
-_HELD_S = 8.0
-
 
 def no_descriptors(field: Field) -> Verdict:
     """The push and email workers may open nothing new for some seconds, and lose what connections they have."""
@@ -38,7 +36,7 @@ def frozen(field: Field) -> Verdict:
     sent = field.send()
     field.under_way(sent, 0.02)
     with field.frozen("push"):
-        time.sleep(_HELD_S)  # twice the lease
+        time.sleep(2 * field.lease_s)  # how long it stands still
     return field.judge(sent)
 
 

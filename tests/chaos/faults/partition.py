@@ -11,8 +11,6 @@ from tests.chaos.field import Field
 from tests.chaos.oracle import Verdict
 from tests.cuttable import Cuttable, cuttable
 
-_AWAY_S = 9.0
-
 
 def cut_off(field: Field, *, variable: str) -> Verdict:
     """A second push worker loses its way to one server for twice its lease: another takes over."""
@@ -26,7 +24,7 @@ def cut_off(field: Field, *, variable: str) -> Verdict:
             field.misbehave("apns", "fcm", "sendgrid", delay_ms=100)
             sent = field.send()
             field.under_way(sent, 0.1)
-            _keep_cut(proxy, _AWAY_S)
+            _keep_cut(proxy, 2 * field.lease_s + 1)
             field.blow()
             field.misbehave("apns", "fcm", "sendgrid")
             return field.judge(sent)

@@ -75,7 +75,7 @@ def signed_in(api: Api, role: str, email: str | None = None) -> Browser:
     address = email or f"{role}@example.com"
     with api.engine.begin() as connection:
         made = operators.create(connection, email=address, password=PASSWORD, role=role)
-    client = httpx.Client(base_url=api.url.removesuffix("/v1"), timeout=30)
+    client = httpx.Client(base_url=api.url.removesuffix("/v1"), timeout=120)
     form = client.get("/console/sign-in")
     answer = client.post("/console/sign-in", data={"csrf": token_of(form.text), "email": address, "password": PASSWORD})
     assert answer.status_code == 303, in_words(answer.text)

@@ -29,6 +29,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxAddress
             f"{found.twilio}/2010-04-01/Accounts/{account['accountSid']}/Messages.json",
             auth=(account["accountSid"], account["authToken"]),
             data={"To": "+4930901820", "From": "+15005550006", "Body": "Your code is <b>1234</b>"},
+            timeout=120,
         ).raise_for_status()
         httpx.post(
             f"{found.sendgrid}/v3/mail/send",
@@ -39,6 +40,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxAddress
                 "subject": "A letter",
                 "content": [{"type": "text/html", "value": HTML}],
             },
+            timeout=120,
         ).raise_for_status()
         yield found
 

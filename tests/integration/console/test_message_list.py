@@ -10,7 +10,7 @@ from messaging.message import Email, Push, Sms
 from messaging.store import message_search, received
 from messaging.store.received import Place, Received
 from tests.integration.console import samples
-from tests.integration.console.browser import Browser
+from tests.integration.console.browser import Browser, in_words
 from tests.integration.http.api import Api
 from tests.integration.road import Road
 
@@ -92,6 +92,14 @@ def test_a_search_that_stopped_early_goes_on_where_it_stopped(world: Road) -> No
 # -- who got what ----------------------------------------------------------------------------------
 
 
+def at_its_end(browser: Browser, path: str) -> str:
+    """The text of the last page of that search: one that had to stop early is followed to where it ends."""
+    page = browser.page(path)
+    while further := re.search(r'href="(\?[^"]+)">Look further back', page):
+        page = browser.page(path.partition("?")[0] + further[1].replace("&amp;", "&"))
+    return in_words(page)
+
+
 def test_what_somebody_got_is_found_by_address_and_id(viewer: Browser) -> None:
     """The newest first; the address stands in no link."""
     where = viewer.done("/p/default/received", {"to": f"{1:064X}"})
@@ -104,7 +112,7 @@ def test_what_somebody_got_is_found_by_address_and_id(viewer: Browser) -> None:
     assert "Größe &amp; Co" in viewer.page(of_ada)
     assert viewer.done("/p/default/received", {"to": "nobody@example.com"}).endswith("targets=-")
     assert "Nobody with that address" in viewer.read("/p/default/received?targets=-")
-    assert "Nothing was sent there" in viewer.read("/p/default/received?targets=t2")
+    assert "Nothing was sent there" in at_its_end(viewer, "/p/default/received?targets=t2")
 
 
 @pytest.mark.parametrize("patience_s", [0.0, 60.0])

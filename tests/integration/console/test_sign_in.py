@@ -27,7 +27,7 @@ def stranger(api: Api) -> Iterator[httpx.Client]:
     """A browser in which nobody is signed in; what others tried before is forgotten."""
     with api.engine.begin() as connection:
         connection.execute(text("DELETE FROM rate_limits"))
-    with httpx.Client(base_url=api.url.removesuffix("/v1"), timeout=30) as client:
+    with httpx.Client(base_url=api.url.removesuffix("/v1"), timeout=120) as client:
         yield client
 
 
@@ -73,7 +73,7 @@ def test_a_form_made_by_somebody_else_signs_nobody_in(stranger: httpx.Client) ->
     """The token of another browser's form does not count, nor does none."""
     said = {"email": ADDRESS, "password": PASSWORD}
     assert stranger.post("/console/sign-in", data=said).status_code == 403
-    other = httpx.get(stranger.base_url.join("/console/sign-in"))
+    other = httpx.get(stranger.base_url.join("/console/sign-in"), timeout=120)
     stranger.get("/console/sign-in")
     answer = stranger.post("/console/sign-in", data=said | {"csrf": token_of(other.text)})
     assert answer.status_code == 403
@@ -122,7 +122,7 @@ def test_who_signs_out_is_out(api: Api, again: Browser) -> None:
     """The cookie that somebody kept is worth nothing any more."""
     kept = dict(again.client.cookies)
     assert again.done("/sign-out") == "/sign-in"
-    assert httpx.get(again.client.base_url.join("/console/audit"), cookies=kept).status_code == 303
+    assert httpx.get(again.client.base_url.join("/console/audit"), cookies=kept, timeout=120).status_code == 303
     assert audited(api, "operator.sign_out") == 1
 
 
@@ -146,5 +146,5 @@ def test_a_new_password_signs_out_every_browser(again: Browser) -> None:
 
 def test_a_part_of_a_page_asked_for_after_the_session_leads_the_whole_page_to_the_sign_in(api: Api) -> None:
     """The sign-in form would stand in the middle of the page."""
-    answer = httpx.get(f"{api.url.removesuffix('/v1')}/console/audit", headers={"hx-request": "true"})
+    answer = httpx.get(f"{api.url.removesuffix('/v1')}/console/audit", headers={"hx-request": "true"}, timeout=120)
     assert answer.headers["hx-redirect"].startswith("/console/sign-in")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,14 +17,14 @@ from sqlalchemy import Engine
 
 from messaging.console.app import create_app
 from messaging.http.slow_clients import PatientProtocol
-from messaging.local.free_ports import free_ports
 from messaging.settings import Settings
 from messaging.store import api_keys, projects
 from messaging.store.engine import open_engine
 from messaging.vault import Vault
 
 SECRET = "0123456789abcdef0123456789abcdef"
-_START_S = 20.0
+PATIENCE_S = 120.0
+"""How long a test waits for an answer that is certain to come, on however busy a machine."""
 
 
 def query(method: str, attribute: str | None = None, *values: Any) -> str:
@@ -99,6 +100,13 @@ class Api:
             return api_keys.create(connection, projects.find(connection, self.project), name="t", scopes=scopes)[1]
 
 
+def listener() -> socket.socket:
+    """A socket on a free port of loopback, held from now on: nobody else can take the port before a server listens."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 @contextmanager
 def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator[Api]:
     """The API on a free port, with a project `default` and a key for it."""
@@ -107,27 +115,27 @@ def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator
     with engine.begin() as connection:
         project = projects.ensure(connection, "default")
         _, key = api_keys.create(connection, project, name="tests")
-    (port,) = free_ports(1)
+    listening = listener()
+    port = listening.getsockname()[1]
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(chosen),
-            host="127.0.0.1",
-            port=port,
             log_level="warning",
             access_log=False,
             http=PatientProtocol,
             ws="none",
+            timeout_keep_alive=600,  # else a client may ask at the moment when its idle connection is closed
         )
     )
-    thread = threading.Thread(target=server.run, name="api")
+    thread = threading.Thread(target=server.run, args=([listening],), name="api")
     thread.start()
     try:
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + PATIENCE_S
         while not server.started:
             assert thread.is_alive(), "the API did not start"
             assert time.monotonic() < deadline, "the API did not start in time"
             time.sleep(0.01)
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=PATIENCE_S) as client:
             yield Api(
                 url=f"http://127.0.0.1:{port}/v1",
                 project="default",
@@ -139,5 +147,6 @@ def running_api(database_url: str, broker_url: str, **settings: Any) -> Iterator
             )
     finally:  # the thread would keep the tests from ending
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_S)
+        listening.close()
         engine.dispose()

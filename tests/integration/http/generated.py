@@ -15,6 +15,7 @@ from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
 from messaging.http.surface import OPERATIONS
+from tests.integration.http.api import PATIENCE_S
 
 SEED = 20261123
 NO_HTTP = frozenset({b"Invalid HTTP request received.", b"The head of the request is too large."})
@@ -56,9 +57,10 @@ def found_in(
             "base-url": url,
             "headers": dict(headers),
             "continue-on-failure": True,
-            "request-timeout": 30,
+            "request-timeout": PATIENCE_S,
             "workers": 1,
             "cache": {"enabled": False},
+            "suppress-health-check": ["too_slow"],  # says something of the machine only
             "parameters": dict(parameters or {}),
             "checks": {"enabled": False} | {name: {"enabled": True} | how for name, how in checks.items()},
             "generation": {

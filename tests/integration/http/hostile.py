@@ -14,7 +14,7 @@ from messaging.http import openapi
 from messaging.http.examples import example
 from messaging.http.operations import Operation
 from messaging.http.parameters import Parameter
-from tests.integration.http.api import Api
+from tests.integration.http.api import PATIENCE_S, Api
 
 SQL = "x'; DROP TABLE topics; -- \" OR 1=1 /* \\ %s %(a)s :b $1 {} ` \x1a"
 TEXTS: Mapping[str, str] = {
@@ -103,7 +103,7 @@ def send(api: Api, operation: Operation, path: str, query: Mapping[str, str], bo
     )
 
 
-def raw(api: Api, request: bytes, *, timeout_s: float = 10) -> tuple[int, bytes]:
+def raw(api: Api, request: bytes, *, timeout_s: float = PATIENCE_S) -> tuple[int, bytes]:
     """(status, body) of the answer to these bytes, read until the answer is complete; the request need not be."""
     address = urlsplit(api.url)
     assert address.hostname is not None
@@ -129,7 +129,7 @@ def go_away(api: Api, said: bytes) -> None:
     """Send these bytes and close, without waiting for an answer."""
     address = urlsplit(api.url)
     assert address.hostname is not None
-    with socket.create_connection((address.hostname, address.port or 80), timeout=5) as connection:
+    with socket.create_connection((address.hostname, address.port or 80), timeout=PATIENCE_S) as connection:
         connection.sendall(said)
 
 

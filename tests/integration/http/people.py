@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.http.api import Api
+from tests.integration.http.api import PATIENCE_S, Api
 
 PASSWORD = "correct horse battery"
 
@@ -22,7 +22,7 @@ def browser(api: Api, *, origin: str | None = None, user_agent: str | None = Non
         sent["origin"] = origin
     if user_agent is not None:
         sent["user-agent"] = user_agent
-    with httpx.Client(timeout=30, headers=sent) as client:
+    with httpx.Client(timeout=PATIENCE_S, headers=sent) as client:
         yield replace(api, client=client, key="")
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.integration.http.api import Api
+from tests.integration.http.api import PATIENCE_S, Api
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ class TestCsv:
     def test_one_that_is_too_long_is_refused_unread(self, api: Api, topic: str) -> None:
         """By what it says of itself, before the first byte."""
         where = urlsplit(api.url)
-        asking = HTTPConnection(str(where.hostname), where.port, timeout=30)
+        asking = HTTPConnection(str(where.hostname), where.port, timeout=PATIENCE_S)
         asking.putrequest("POST", where.path + path(topic))
         sent = {"x-appwrite-project": api.project, "x-appwrite-key": api.key, "content-type": "text/csv"}
         for name, value in {**sent, "content-length": str(64 * 1024 * 1024 + 1)}.items():

@@ -16,7 +16,7 @@ from messaging.http.body import LARGEST_JSON_BYTES
 from messaging.http.operations import Operation
 from messaging.http.surface import OPERATIONS
 from tests.integration.http import hostile
-from tests.integration.http.api import Api, running_api
+from tests.integration.http.api import PATIENCE_S, Api, running_api
 from tests.integration.http.hostile import SQL, TEXTS, checked, head_of, raw, refused
 
 TOPICS = "/messaging/topics"
@@ -320,7 +320,7 @@ def test_head_is_get_without_a_body(api: Api, operation: Operation) -> None:
 def test_other_methods_are_refused(api: Api, method: str) -> None:
     """By name, and with what there is instead."""
     for path in (TOPICS, "/users", "/nothing"):
-        answer = httpx.request(method, api.url + path, headers={"x-appwrite-project": api.project})
+        answer = httpx.request(method, api.url + path, headers={"x-appwrite-project": api.project}, timeout=PATIENCE_S)
         assert answer.status_code in ({200, 204, 404, 405} if method == "OPTIONS" else {400, 404, 405})
         if answer.status_code == 405:
             assert "GET" in answer.headers["allow"]

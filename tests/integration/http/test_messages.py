@@ -219,7 +219,7 @@ class TestDraftsAndSchedules:
 
     def test_a_chosen_expiry_and_lane_stay_when_it_is_changed(self, api: Api) -> None:
         """And when it is sent; one that would pass before is refused."""
-        until = (datetime.now(UTC) + timedelta(hours=23)).isoformat()
+        until = (datetime.fromisoformat(LATER) - timedelta(hours=1)).isoformat()
         made = created(api, "sms", draft=True, users=["ada"], expiresAt=until, lane="bulk")
         path = f"/messaging/messages/sms/{made['$id']}"
         changed = api.ok("PATCH", path, {"content": "New"})

@@ -7,7 +7,6 @@ import json
 import re
 from typing import Any
 
-import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -21,7 +20,7 @@ from tests.integration.http.api import Api
 @pytest.fixture(scope="module")
 def document(api: Api) -> dict[str, Any]:
     """The document as the API serves it, to somebody without a key."""
-    answer = httpx.get(f"{api.url}/openapi.json")
+    answer = api.client.get(f"{api.url}/openapi.json")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     found: dict[str, Any] = answer.json()
@@ -88,7 +87,7 @@ def test_defaults_are_what_the_schema_takes(operation: Operation) -> None:
 
 def test_the_page_shows_every_operation(api: Api, document: dict[str, Any]) -> None:
     """With a request to copy and its answer; and nothing comes from elsewhere."""
-    answer = httpx.get(f"{api.url}/docs")
+    answer = api.client.get(f"{api.url}/docs")
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -101,32 +100,32 @@ def test_the_page_shows_every_operation(api: Api, document: dict[str, Any]) -> N
     assert not re.findall(r"(?:src|href|action)=\"(?:https?:)?//", answer.text)
     assert not re.findall(r"<[^>]+\son\w+=|<[^>]+\sstyle=", answer.text)
     for linked in set(re.findall(r"(?:src|href)=\"(/[^\"]+)\"", answer.text)):
-        assert httpx.get(api.url.removesuffix("/v1") + linked).status_code == 200
+        assert api.client.get(api.url.removesuffix("/v1") + linked).status_code == 200
     for anchor in set(re.findall(r"href=\"#([^\"]+)\"", answer.text)):
         assert f'id="{anchor}"' in answer.text
 
 
 def test_a_search_narrows_the_page(api: Api) -> None:
     """Without any script, and whatever is searched for."""
-    found = httpx.get(f"{api.url}/docs", params={"search": "create TOPIC"}).text
+    found = api.client.get(f"{api.url}/docs", params={"search": "create TOPIC"}).text
     assert '<details id="messagingCreateTopic"' in found
     assert '<details id="messagingDeleteTopic"' not in found
     hostile = '"><script>alert(1)</script>\ud800'
-    nothing = httpx.get(f"{api.url}/docs", params={"search": hostile.encode(errors="replace")}).text
+    nothing = api.client.get(f"{api.url}/docs", params={"search": hostile.encode(errors="replace")}).text
     assert "<script>alert" not in nothing
     assert html.escape("<script>alert(1)") in nothing
 
 
 def test_the_page_is_read_again_only_when_it_changed(api: Api) -> None:
     """By its entity tag."""
-    first = httpx.get(f"{api.url}/openapi.json")
-    again = httpx.get(f"{api.url}/openapi.json", headers={"if-none-match": first.headers["etag"]})
+    first = api.client.get(f"{api.url}/openapi.json")
+    again = api.client.get(f"{api.url}/openapi.json", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 def test_the_root_leads_to_the_page(api: Api) -> None:
     """And to the document."""
-    root = httpx.get(api.url.removesuffix("/v1") + "/").json()
+    root = api.client.get(api.url.removesuffix("/v1") + "/").json()
     assert (root["reference"], root["openapi"]) == ("/v1/docs", "/v1/openapi.json")
 
 

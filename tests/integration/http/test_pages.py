@@ -20,7 +20,7 @@ from messaging.ids import delivery_tag
 from messaging.settings import Settings
 from messaging.unsubscribe_links import PATH, token
 from tests.integration.http import storage
-from tests.integration.http.api import SECRET, Api, running_api
+from tests.integration.http.api import PATIENCE_S, SECRET, Api, running_api
 from tests.integration.http.people import has_account, session_secret
 
 HTML = "<!doctype html><title>x</title><script>alert(1)</script><p onclick='alert(2)'>x</p>"
@@ -40,7 +40,8 @@ ROUTES = routes()
 @pytest.fixture(scope="module")
 def https(api: Api) -> Iterator[httpx.Client]:
     """A client as a proxy before the API hands it on, which ended its TLS."""
-    with httpx.Client(base_url=api.url.removesuffix("/v1"), headers={"x-forwarded-proto": "https"}) as client:
+    base, headers = api.url.removesuffix("/v1"), {"x-forwarded-proto": "https"}
+    with httpx.Client(base_url=base, headers=headers, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -158,7 +159,7 @@ def test_cookies_are_kept_from_scripts_and_from_plain_http(api: Api, https: http
     assert answer.status_code == 201
     assert len(answer.headers.get_list("set-cookie")) == 2
     held_to_the_standard(answer, over_tls=True)
-    plain = httpx.post(f"{api.url}/account/sessions/email", json=body, headers=headers)
+    plain = httpx.post(f"{api.url}/account/sessions/email", json=body, headers=headers, timeout=PATIENCE_S)
     held_to_the_standard(plain)
     assert "; SameSite=Lax" in plain.headers.get_list("set-cookie")[0]
 
@@ -170,7 +171,8 @@ UNSAFE = [("POST", "/account/jwts"), ("POST", "/account/targets/push"), ("DELETE
 def person(api: Api) -> Iterator[httpx.Client]:
     """A browser with somebody's session in its cookies."""
     has_account(api, "browsing")
-    with httpx.Client(cookies={cookie_name(api.project): session_secret(api, "browsing")}) as client:
+    cookies = {cookie_name(api.project): session_secret(api, "browsing")}
+    with httpx.Client(cookies=cookies, timeout=PATIENCE_S) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ from messaging.store import provider_stops, providers, receipts
 from messaging.store.receipts import ReceiptState, Settled
 from messaging.wire import Queue
 from tests.integration.checked import Checked
-from tests.integration.http.api import Api, query, running_api
+from tests.integration.http.api import PATIENCE_S, Api, query, running_api
 from tests.integration.road import OneAdapter
 from workers.checks import Checks
 
@@ -198,7 +198,7 @@ class TestReceipts:
 
 def until_told(publisher: Publisher, room: int) -> bool:
     """Whether a worker was told: the outbox publishes beside the answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while publisher.room(Queue.RECEIPTS) >= room:
         if time.monotonic() > deadline:
             return False

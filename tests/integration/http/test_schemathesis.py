@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from schemathesis import Case, CheckContext, Response
@@ -22,7 +21,10 @@ from messaging.store.suppressions import Scope, add_hash, parse_handle
 from tests.integration.http.api import Api, running_api
 from tests.integration.http.generated import NO_HTTP, closed, found_in, part_of, without_project
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a request; nobody prints it
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),  # of a request; nobody prints it
+    pytest.mark.timeout(1200),  # a thousand requests one by one: a minute, and many on a busy machine
+]
 
 PROMISES: Mapping[str, Mapping[str, Any]] = {
     "not_a_server_error": {},
@@ -133,7 +135,7 @@ def speaking_as_user(api: Api) -> dict[str, str]:
 
 def our_document(api: Api) -> dict[str, Any]:
     """As served; an answer with a field that is not described is a finding."""
-    found: dict[str, Any] = httpx.get(f"{api.url}/openapi.json").json()
+    found: dict[str, Any] = api.client.get(f"{api.url}/openapi.json").json()
     return closed(without_project(found))
 
 

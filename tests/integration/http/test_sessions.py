@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import statistics
+import math
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import argon2
 import pytest
 from sqlalchemy import text
 
+from messaging import passwords
+from messaging.http import dispatch
+from messaging.http.asked import Asked, asked
 from messaging.store import retention, sessions
-from tests.integration.http.api import Api, running_api
+from tests.integration.http.api import PATIENCE_S, Api, running_api
 from tests.integration.http.people import PASSWORD, browser, has_account, session_secret, signs_in, speaking
 
 FIELDS = 29
@@ -178,19 +183,27 @@ class TestWrongPasswords:
         assert "set-cookie" not in answers[0].headers
 
     def test_they_take_the_same_time(self, api: Api) -> None:
-        """A hash is calculated for an unknown address too: without it, the answer would come ten times sooner."""
+        """A hash is calculated for an unknown address too: without it, the answer would come ten times sooner.
+
+        What else the machine does only adds to it: the quickest of several answers shows what the work takes.
+        """
         has_account(api, "hana")
         api.ok("POST", "/users", {"userId": "nopass", "email": "nopass@example.com"})
-        seconds: dict[str, list[float]] = {"hana": [], "nobody": [], "nopass": []}
-        for _ in range(7):
-            for name, found in seconds.items():
+        seconds = dict.fromkeys(("hana", "nobody", "nopass"), math.inf)
+
+        def are_alike() -> bool:
+            known, unknown, without = seconds.values()
+            return 0.5 < unknown / known < 2 and 0.5 < without / known < 2
+
+        for tries in range(50):
+            for name, quickest in seconds.items():
                 body = {"email": f"{name}@example.com", "password": "wrong password"}
                 started = time.perf_counter()
                 assert api.call("POST", "/account/sessions/email", body).status_code == 401
-                found.append(time.perf_counter() - started)
-        known, unknown, without = (statistics.median(found) for found in seconds.values())
-        assert 0.5 < unknown / known < 2
-        assert 0.5 < without / known < 2
+                seconds[name] = min(quickest, time.perf_counter() - started)
+            if tries >= 7 and are_alike():
+                break
+        assert are_alike(), seconds
 
     @pytest.mark.parametrize(
         "wrong",
@@ -367,17 +380,33 @@ class TestHowOften:
         assert "x-ratelimit-limit" not in answers[0].headers
 
 
-def test_many_sign_ins_leave_room_for_everything_else(api: Api) -> None:
+def test_many_sign_ins_leave_room_for_everything_else(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty wait for the few that hash at once; a request that hashes nothing overtakes them."""
+    arrived, overtaken = threading.Semaphore(0), threading.Event()
+    is_password = passwords.is_password
+
+    def counted(*said: Any) -> Asked:
+        arrived.release()
+        return asked(*said)
+
+    def hashed(password: str, kept: str | None) -> bool:
+        assert overtaken.wait(PATIENCE_S)
+        return is_password(password, kept)
+
+    monkeypatch.setattr(dispatch, "asked", counted)
+    monkeypatch.setattr(passwords, "is_password", hashed)
     body = {"email": "nobody@example.com", "password": "wrong password"}
     with ThreadPoolExecutor(40) as crowd, browser(api) as other:
         waiting = [crowd.submit(api.call, "POST", "/account/sessions/email", body) for _ in range(40)]
-        while not any(one.done() for one in waiting):
-            time.sleep(0.001)
-        assert other.call("GET", "/messaging/topics", headers={"x-appwrite-key": api.key}).status_code == 200
-        overtaken = sum(not one.done() for one in waiting)
+        try:
+            for _ in waiting:
+                assert arrived.acquire(timeout=PATIENCE_S)
+            # without the few, each of the threads for what takes long would be hashing now
+            assert other.call("GET", "/messaging/topics", headers={"x-appwrite-key": api.key}).status_code == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            overtaken.set()
         assert {one.result().status_code for one in waiting} == {401}
-    assert overtaken > 20  # without the few, all sixteen threads would be hashing when the other one comes
 
 
 def test_two_accounts_at_one_moment_share_no_address(api: Api) -> None:

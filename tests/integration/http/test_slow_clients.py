@@ -15,9 +15,8 @@ import uvicorn
 
 from messaging.http.app import create_app
 from messaging.http.slow_clients import Patience, PatientProtocol
-from messaging.local.free_ports import free_ports
 from messaging.settings import Settings
-from tests.integration.http.api import SECRET
+from tests.integration.http.api import SECRET, listener
 
 _LIMIT_S = 60
 
@@ -50,23 +49,21 @@ class Served:
 def served(postgres_url: str, valkey_url: str) -> Iterator[Served]:
     """The API with little patience, and room for twenty connections."""
     settings = Settings.load({}, database_url=postgres_url, broker_url=valkey_url, secret_key=SECRET)
-    (port,) = free_ports(1)
-    config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=port, log_level="critical", http=Hasty, ws="none",
-        limit_concurrency=20,
-    )  # fmt: skip
+    listening = listener()
+    config = uvicorn.Config(create_app(settings), log_level="critical", http=Hasty, ws="none", limit_concurrency=20)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         deadline = time.monotonic() + _LIMIT_S
         while not server.started:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        yield Served(port)
+        yield Served(listening.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(_LIMIT_S)
+        listening.close()
 
 
 def is_closed(connection: socket.socket) -> bool:
