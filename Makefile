@@ -13,10 +13,11 @@ SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Debian packages of the suites that need them, each with the program that shows it is there.
-SYSTEM_PACKAGES := chromium faketime nghttp2-client nghttp2-server pgbouncer postfix prometheus rabbitmq-server redis-server systemd
+SYSTEM_PACKAGES := chromium curl faketime nghttp2-client nghttp2-server pgbouncer postfix prometheus rabbitmq-server redis-server systemd
 # and of the benchmarks
 BENCH_PACKAGES := haproxy nghttp2-client nghttp2-server
 PROGRAM_OF_chromium := chromium
+PROGRAM_OF_curl := curl
 PROGRAM_OF_faketime := faketime
 PROGRAM_OF_haproxy := haproxy
 PROGRAM_OF_nghttp2-client := h2load

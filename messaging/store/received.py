@@ -172,6 +172,7 @@ def received(
     """What was sent to the targets of these numbers, about `limit` deliveries; `before` is `ReceivedPage.before`."""
     ends_s = time.monotonic() + patience_s
     found: list[Received] = []
+    has_looked = False
     for month in connection.execute(_MONTHS).scalars().all():
         if not targets or (before is not None and month > before.month):
             continue
@@ -181,6 +182,8 @@ def received(
         high = before.message if before is not None and month == before.month else ends.highest + 1
         stretch = _FIRST_STRETCH
         while high > ends.lowest:
+            if has_looked and time.monotonic() > ends_s:
+                return ReceivedPage(deliveries=found, before=Place(month, high), is_cut=True)
             low = max(ends.lowest, high - stretch)
             most = limit + _MOST_TARGETS
             given = {"month": month, "low": low, "high": high, "targets": list(targets), "most": most}
@@ -190,9 +193,7 @@ def received(
             found += [_received(row) for row in rows if row.message_id >= low and row.public_id is not None]
             if len(found) >= limit:
                 return _cut_to(found, limit)
-            high, stretch = low, min(stretch * 4, _LONGEST_STRETCH)
-            if time.monotonic() > ends_s:
-                return ReceivedPage(deliveries=found, before=Place(month, high), is_cut=True)
+            high, stretch, has_looked = low, min(stretch * 4, _LONGEST_STRETCH), True
     return ReceivedPage(deliveries=found, before=None)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.clocks import each_planned_message_comes_once_and_in_time, stack_out_of_step
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]  # `make test-system` does the same with libfaketime
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]  # `make test-system` does the same with libfaketime
 
 
 def test_each_planned_message_comes_once_and_in_time() -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from messaging.client.messaging import Messaging
-from tests.acceptance.stack import FAST, Stack, running
+from tests.acceptance.stack import UNHURT, Stack, running
 from tests.acceptance.sums import clear_faults
 from tests.docs.session import Session, environment
 
@@ -17,7 +17,7 @@ from tests.docs.session import Session, environment
 @pytest.fixture(scope="session")
 def docs_stack() -> Iterator[Stack]:
     """`messaging up --sandbox`, as the pages say, with pauses of seconds instead of minutes."""
-    with running("--sandbox", **FAST) as started:
+    with running("--sandbox", **UNHURT) as started:
         started.ready()
         yield started
 
@@ -38,7 +38,10 @@ def session(docs_stack: Stack, tmp_path: Path) -> Iterator[Session]:
 
 def _free_names(connection: psycopg.Connection) -> None:
     """Ids and keys that pages give their messages are free again: several call theirs alike."""
-    connection.execute("UPDATE messages SET public_id = 'of-another-page-' || id")
+    # each by itself: workers may still be at some of them, and hold one while they wait for another
+    rows = connection.execute("SELECT id FROM messages WHERE public_id NOT LIKE 'of-another-page-%'").fetchall()
+    for (number,) in rows:
+        connection.execute("UPDATE messages SET public_id = 'of-another-page-' || id WHERE id = %s", (number,))
     connection.execute("DELETE FROM intake_keys")
     connection.execute("DELETE FROM http_answers")
 

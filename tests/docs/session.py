@@ -21,8 +21,8 @@ from tests.docs.blocks import ROOT, Block
 from tests.docs.printed import missing
 
 _HERE = Path(__file__).resolve().parent
-_LONGEST_S = 120.0
-_UNTIL_S = 60.0
+_LONGEST_S = 300.0
+_UNTIL_S = 150.0
 _PAUSE_S = 0.3
 _KEPT = "session.env"
 

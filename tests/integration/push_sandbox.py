@@ -21,7 +21,7 @@ from messaging.message import Push
 from workers.providers.base import Context, Minted, Outgoing, Recipient
 from workers.providers.destinations import Destinations
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 """For a process that starts, or answers, on a machine with much else to do."""
 
 

@@ -22,7 +22,7 @@ from tests.system.programs import answers, end, program
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's own script in /usr/sbin insists on the account `rabbitmq`."""
 _CONTROL = _SERVER.with_name("rabbitmqctl")
-_START_S = 90.0
+_START_S = 150.0
 _STOP_S = 60.0
 
 
@@ -95,7 +95,7 @@ class RabbitMQ:
         env = self._env()
         command = [str(_CONTROL), "--node", env["RABBITMQ_NODENAME"], *arguments]
         done = subprocess.run(
-            command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=150, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.clocks import each_planned_message_comes_once_and_in_time, stack_out_of_step
 from tests.system.programs import program
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 def library() -> str:

@@ -109,7 +109,9 @@ def _env(root: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("MESSAGING_", "PYTHON", "VIRTUAL_ENV", "COV_"))
     }
-    return inherited | {"PATH": f"{root}/opt/heliograph/bin:{os.defpath}"}
+    # an index that does not answer for a moment is no fault of ours
+    patient = {"PIP_RETRIES": "10", "PIP_DEFAULT_TIMEOUT": "60"}
+    return inherited | patient | {"PATH": f"{root}/opt/heliograph/bin:{os.defpath}"}
 
 
 def _run(root: Path, *command: str, **env: str) -> str:

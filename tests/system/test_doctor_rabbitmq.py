@@ -14,6 +14,8 @@ from messaging.wire import Queue
 from tests.system.rabbitmq import RabbitMQ
 from tests.system.rabbitmq import rabbitmq as running
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[RabbitMQ]:

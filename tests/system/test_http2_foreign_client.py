@@ -68,7 +68,7 @@ def test_h2load_gets_an_answer_to_every_request(addresses: SandboxAddresses, tmp
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=True,
     )
     assert re.search(rf"status codes: {_REQUESTS} 2xx, 0 3xx, 0 4xx, 0 5xx", done.stdout), done.stdout
@@ -90,7 +90,7 @@ def test_nghttp_reads_the_reason_of_a_refusal(addresses: SandboxAddresses, tmp_p
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=True,
     )
     assert ":status: 403" in done.stdout, done.stdout

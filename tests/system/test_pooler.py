@@ -17,11 +17,11 @@ from messaging.local.free_ports import free_ports
 from messaging.status import DeliveryStatus, MessageState
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, configure, push_topic
-from tests.acceptance.stack import FAST, Stack, running, until
+from tests.acceptance.stack import UNHURT, Stack, running, until
 from tests.acceptance.sums import sums
 from tests.system.programs import running as running_program
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 _SERVER_CONNECTIONS = 6
 """Fewer than the stack's processes: none can keep one for itself."""
@@ -68,7 +68,7 @@ def pooled_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stack(pooled_url: str) -> Iterator[Stack]:
     """A stack, its API and its workers included, that knows PostgreSQL by the pooler's address only."""
-    with running("--sandbox", **FAST, MESSAGING_DATABASE_URL=pooled_url, MESSAGING_PAGE_SIZE="500") as started:
+    with running("--sandbox", **UNHURT, MESSAGING_DATABASE_URL=pooled_url, MESSAGING_PAGE_SIZE="500") as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -110,7 +110,7 @@ def test_campaigns_and_single_messages_go_out_once_through_a_pooler(stack: Stack
         until(
             lambda: all(_finished(client, message) for message in [big, *sent]),
             lambda: stack.tail("intake", "fanout", "push", "push-high", "beat"),
-            within_s=120,
+            within_s=240,
         )
         control = stack.sandbox["control"]
         for messages, audience in (([big], devices), (sent, singles)):

@@ -17,11 +17,11 @@ from messaging.store.batches import Hint
 from messaging.wire import Queue
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, configure, push_topic
-from tests.acceptance.stack import FAST, Stack, running, until
+from tests.acceptance.stack import UNHURT, Stack, running, until
 from tests.acceptance.sums import clear_faults, recorded, set_faults, sums
 from tests.system.rabbitmq import RabbitMQ, rabbitmq
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 _FINISHED = {MessageState.SENT, MessageState.PARTIALLY_SENT, MessageState.FAILED, MessageState.CANCELLED}
 
@@ -36,7 +36,7 @@ def broker() -> Iterator[RabbitMQ]:
 @pytest.fixture(scope="module")
 def stack(broker: RabbitMQ) -> Iterator[Stack]:
     """A stack whose tasks go over it; Valkey paces the providers."""
-    with running("--sandbox", **FAST, MESSAGING_BROKER_URL=broker.url, MESSAGING_PAGE_SIZE="500") as started:
+    with running("--sandbox", **UNHURT, MESSAGING_BROKER_URL=broker.url, MESSAGING_PAGE_SIZE="500") as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -56,7 +56,7 @@ def finished(stack: Stack, client: Messaging, *message_ids: str) -> None:
     def all_finished() -> bool:
         return all(_state(client, message_id) in _FINISHED for message_id in message_ids)
 
-    until(all_finished, lambda: stack.tail("intake", "fanout", "push", "push-high", "beat"), within_s=120)
+    until(all_finished, lambda: stack.tail("intake", "fanout", "push", "push-high", "beat"), within_s=240)
 
 
 def _state(client: Messaging, message_id: str) -> MessageState | None:
@@ -163,7 +163,7 @@ def test_a_queue_nobody_has_declared_is_empty_and_publishing_declares_it() -> No
     with rabbitmq() as fresh, publisher(fresh.url) as ours:
         assert ours.room(Queue.SMS) == 100
         assert ours.publish(hints)
-        until(lambda: ours.room(Queue.SMS) == 93, "seven hints in the queue", within_s=10)
+        until(lambda: ours.room(Queue.SMS) == 93, "seven hints in the queue")
 
 
 def test_a_node_that_is_away_takes_no_hints_and_its_successor_does() -> None:
@@ -173,8 +173,9 @@ def test_a_node_that_is_away_takes_no_hints_and_its_successor_does() -> None:
         assert ours.publish([hint])
         node.kill()
         # what is written into a connection before its end is noticed is gone: a hint may be, and the sweep repeats it
-        until(lambda: not ours.publish([hint]), "refusal", within_s=30)
+        until(lambda: not ours.publish([hint]), "refusal")
         assert ours.room(Queue.PUSH) == 0
         node.start()
-        until(lambda: ours.publish([hint]) and ours.publish([hint, hint]), "hints taken again", within_s=30)
-        assert 0 < ours.room(Queue.PUSH) < 100
+        until(lambda: ours.publish([hint]) and ours.publish([hint, hint]), "hints taken again")
+        # it is asked over another connection, which may be quicker than the hints
+        until(lambda: 0 < ours.room(Queue.PUSH) < 100, "hints in the queue")

@@ -24,10 +24,12 @@ from messaging.publish import QuorumQueue, TakenAsItIs
 from messaging.status import DeliveryStatus, MessageState
 from tests.acceptance import bare
 from tests.acceptance.accounts import apns_tokens, configure, push_topic
-from tests.acceptance.stack import FAST, Stack, running, until
+from tests.acceptance.stack import UNHURT, Stack, running, until
 from tests.acceptance.sums import recorded
 from tests.cuttable import Cuttable, cuttable
 from tests.system.rabbitmq import RabbitMQ, rabbitmq
+
+pytestmark = pytest.mark.timeout(400)
 
 HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto" / "use-rabbitmq.md"
 
@@ -50,7 +52,7 @@ def proxy(broker: RabbitMQ) -> Iterator[Cuttable]:
 def stack(broker: RabbitMQ, proxy: Cuttable) -> Iterator[Stack]:
     """A stack that asks for quorum queues."""
     url = broker.url.replace(str(broker.port), str(proxy.port))
-    with running("--sandbox", **FAST, MESSAGING_BROKER_URL=url, MESSAGING_RABBITMQ_QUEUE_TYPE="quorum") as started:
+    with running("--sandbox", **UNHURT, MESSAGING_BROKER_URL=url, MESSAGING_RABBITMQ_QUEUE_TYPE="quorum") as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
@@ -158,7 +160,7 @@ def _says(stack: Stack, sent: dict[str, str], arrived: int) -> str:
     return f"{len(sent)} sent, {arrived} arrived\n{stack.tail('intake', 'push-high', 'beat')}"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_tasks_survive_kills_of_the_intake_and_lost_connections(stack: Stack, proxy: Cuttable) -> None:
     """Two thousand, four kills, two cuts of everybody's connection: each is one message and one push."""
     arrive(stack, proxy, count=2000, kills=4, cuts=2)
@@ -180,13 +182,12 @@ def test_the_intake_reads_quorum_queues_and_nothing_else_became_one(stack: Stack
     assert not [name for name in kinds if name.startswith("celery_delayed")]
 
 
-@pytest.mark.timeout(300)
 def test_a_queue_that_a_bare_producer_made_before_us_is_read(broker: RabbitMQ) -> None:
     """It is classic; a stack that asks for quorum queues takes it as it is."""
     url = broker.add_vhost("classic-first")
     with bare.producer(url) as shop:
         early = shop.send_task(bare.PUSH, kwargs={"title": "early", "users": ["nobody"]}, queue=bare.QUEUE).id
-    with running(**FAST, MESSAGING_BROKER_URL=url, MESSAGING_RABBITMQ_QUEUE_TYPE="quorum") as other:
+    with running(**UNHURT, MESSAGING_BROKER_URL=url, MESSAGING_RABBITMQ_QUEUE_TYPE="quorum") as other:
         with other.client() as client:
             until(lambda: _state(client, early), lambda: other.tail("intake"))
         types = broker.queue_types("classic-first")

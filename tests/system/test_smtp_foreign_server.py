@@ -195,8 +195,8 @@ def test_a_server_that_says_421_and_leaves_got_nothing(tmp_path: Path) -> None:
 
 
 def test_a_slow_server_is_waited_for(tmp_path: Path) -> None:
-    """-w: a second before each answer to DATA."""
-    with smtp_sink(tmp_path, "-w", "1") as port:
+    """-w: a second and more before each answer to DATA."""
+    with smtp_sink(tmp_path, "-w", "2") as port:  # it counts whole seconds of the clock: two last longer than one
         begun = time.monotonic()
         (outcome,) = sent(port)
     assert outcome.action is Action.ACCEPTED, outcome

@@ -25,10 +25,13 @@ def units(tmp_path: Path) -> list[str]:
         for name in ("push", "push-high") if "@" in source.name else ("",):
             unit = tmp_path / source.name.replace("@", f"@{name}")
             unit.write_text(text)
+            unit.chmod(0o644)  # as installed: whatever the umask, systemd has an opinion about other modes
             found.append(str(unit))
     for folder in SYSTEMD.glob("*.service.d"):
         (tmp_path / folder.name).mkdir()
-        (tmp_path / folder.name / "bulk.conf").write_text((folder / "bulk.conf").read_text())
+        drop_in = tmp_path / folder.name / "bulk.conf"
+        drop_in.write_text((folder / "bulk.conf").read_text())
+        drop_in.chmod(0o644)
     return found
 
 

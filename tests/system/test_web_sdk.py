@@ -12,6 +12,8 @@ from tests.integration.http.api import Api, running_api
 from tests.sdk.node import JsError
 from tests.system.web_page import Page, open_page
 
+pytestmark = pytest.mark.timeout(600)
+
 PASSWORD = "correct horse"
 SAME_SITE = "127.0.0.1"
 """The API's own host: another origin by its port, the same site for cookies."""

@@ -18,8 +18,10 @@ import pytest
 from tests.sdk.node import packages, unwrapped
 from tests.system.programs import end, program
 
-_LOAD_S = 60.0
-_ANSWER_S = 30.0
+_TASK_S = 300.0
+"""A page that got no task gives up, so it is asked to wait for longer than any test takes between two."""
+_ANSWER_S = 150.0
+"""The first answer comes when the browser has started, which takes a busy machine its time."""
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -29,6 +31,8 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-dev-shm-usage",  # containers have little of it
+    "--no-proxy-server",  # whatever the environment says, every host is this machine
 )
 
 _PAGE = """<!doctype html>
@@ -87,7 +91,7 @@ class Page:
 
     def next_task(self) -> dict[str, Any]:
         """The next thing for the page to do."""
-        return self._tasks.get(timeout=_LOAD_S)
+        return self._tasks.get(timeout=_TASK_S)
 
     def answered(self, answer: dict[str, Any]) -> None:
         """Take what the page says."""
