@@ -96,6 +96,8 @@ chaos: install ## the fault table: everything that can go wrong on one machine, 
 
 test-slow: install-sdks ## the tests that take minutes
 	@$(PY) -m pytest -q -m "slow and not system"
+	@echo "test-slow: properties, with a thousand examples that no run had before"
+	@$(PY) -m pytest -q -m "hypothesis and not slow and not system" --hypothesis-profile=further
 
 test-system-packages: ## print the Debian packages `make test-system` needs
 	@echo $(SYSTEM_PACKAGES)

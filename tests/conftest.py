@@ -30,9 +30,12 @@ _MARKED_FOLDERS = ("integration", "sdk", "acceptance", "chaos", "system")
 _START_TIMEOUT_S = 120.0
 _TEMPLATE = "heliograph_template"
 
-# How long an example takes says how busy the machine is, and nothing about the program.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# How long an example takes says how busy the machine is, and nothing about the program. The same examples each time:
+# who changes something else is not told of a rare one. `make test-slow` looks further, with others each time.
+_ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ANY_MACHINE, derandomize=True)
+settings.register_profile("further", _ANY_MACHINE, max_examples=1_000)
+settings.load_profile("same")
 
 take_own_ports()
 
