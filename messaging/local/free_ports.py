@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _HIGHEST_PORT = 65_535
 _TRIES = 50
 _CHANCE = secrets.SystemRandom()
+_OURS: dict[int, socket.socket] = {}
+"""Ports this process has chosen, each with what tells others so."""
 
 
 def is_free(port: int) -> bool:
@@ -36,13 +40,37 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """`count` different ports nobody listens on; they are held together while being chosen.
+def take(port: int) -> bool:
+    """Whether a server could listen on `port`; then no other process of ours is given it while this one lives."""
+    return _claim(port) and is_free(port)
 
-    They lie below those the kernel gives to connections that go out: between the choice and the server's start any of
-    the many connections of a stack could be given one of them, and the server could not listen. `LOCAL_PORTS` in the
-    environment names others: whoever starts several stacks at once gives each a range of its own. Raises
-    `SettingsError` where it can't be read, `OSError` where none of them is free.
+
+def _claim(port: int) -> bool:
+    """Tell every other process that chooses ports that this one is taken; False where it has been told so itself.
+
+    Between the choice of a port and the server's start lie seconds, in which others choose theirs: the sandbox of the
+    same stack, or another stack. Who has chosen holds an abstract Unix socket named after the port (unix(7)): they
+    belong to a network, as ports do, and end with their process. Only Linux has them.
+    """
+    if port in _OURS or sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0heliograph-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _OURS[port] = claim
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` different ports nobody listens on, and no other process of ours is about to (`take`).
+
+    They lie below those the kernel gives to connections that go out: any of the many connections of a stack could be
+    given one of them before its server starts. `LOCAL_PORTS` in the environment names others: whoever starts several
+    stacks at once may give each a range of its own. Raises `SettingsError` where it can't be read, `OSError` where none
+    of them is free.
     """
     probes: list[socket.socket] = []
     try:
@@ -55,17 +83,20 @@ def free_ports(count: int) -> list[int]:
 
 def _held() -> socket.socket:
     """A socket bound to a port that nobody else has."""
+    candidates = _candidates()
     refused: OSError | None = None
-    for port in _candidates():
+    for port in sorted(candidates, key=_OURS.__contains__):  # one that this process had before only where none is new
         probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
             probe.close()
             refused = error
-        else:
+            continue
+        if _claim(int(probe.getsockname()[1])):
             return probe
-    raise refused or AssertionError("unreachable")
+        probe.close()
+    raise refused or OSError(errno.EADDRINUSE, "Other stacks have every port there is")
 
 
 def _candidates() -> list[int]:
@@ -101,10 +132,12 @@ def remembered_ports(path: Path, names: Iterable[str], fixed: Mapping[str, int] 
             before = {}  # written by a process that died half-way on a file system without atomic rename
     wanted = list(names)
     kept = dict(fixed or {})
+    for port in kept.values():
+        _claim(port)  # so that nobody else is given it; whether it is free is for the server to say
     for name in wanted:
-        port = before.get(name)
-        if name not in kept and port is not None and port not in kept.values() and is_free(port):
-            kept[name] = port
+        former = before.get(name)
+        if name not in kept and former is not None and former not in kept.values() and take(former):
+            kept[name] = former
     missing = [name for name in wanted if name not in kept]
     taken = set(kept.values())
     fresh = dict(zip(missing, (port for port in free_ports(len(wanted)) if port not in taken), strict=False))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from messaging.errors import SettingsError
 from messaging.local import free_ports as free_ports_module
 from messaging.local.free_ports import free_ports, is_free, remembered_ports
+from tests.conftest import ROOT
 
 
 def test_free_ports_differ() -> None:
@@ -38,6 +41,19 @@ def test_ports_lie_in_the_range_that_is_named(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("LOCAL_PORTS", wrong)
         with pytest.raises(SettingsError, match="20000-20999"):
             free_ports(1)
+
+
+def test_a_chosen_port_is_given_to_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although nobody listens on it yet; one that has ended holds nothing back."""
+    says = "from messaging.local.free_ports import free_ports; print(free_ports(1)[0])"
+    port = free_ports(1)[0]
+    monkeypatch.setenv("LOCAL_PORTS", f"{port}-{port}")
+    done = subprocess.run([sys.executable, "-c", says], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Other stacks have every port there is" in done.stderr
+    monkeypatch.setenv("LOCAL_PORTS", "9000-9000")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", says], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout == "9000\n" or "in use" in done.stderr
 
 
 def test_a_new_port_is_none_that_another_name_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

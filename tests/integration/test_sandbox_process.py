@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from messaging.local.free_ports import free_ports
-from messaging.local.sandbox.addresses import PORT_NAMES, SandboxAddresses, read_addresses
+from messaging.local.sandbox.addresses import SandboxAddresses, read_addresses
 from messaging.local.sandbox.credentials import twilio_credentials
 from messaging.local.sandbox.server import SandboxError
 from messaging.local.sandbox.threaded import sandbox_in_thread
@@ -55,13 +55,6 @@ def written_ns(file: Path) -> int | None:
         return None
 
 
-def ports_file(folder: Path) -> Path:
-    """Ports for every listener that nobody else takes while the sandbox is away."""
-    file = folder / "ports.json"
-    file.write_text(json.dumps(dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))))
-    return file
-
-
 def text(addresses: SandboxAddresses, to: str) -> httpx.Response:
     """Send one text."""
     account = twilio_credentials()
@@ -81,7 +74,7 @@ def counts(addresses: SandboxAddresses) -> dict[str, Any]:
 
 def test_a_killed_sandbox_comes_back_at_the_same_place_with_its_record(tmp_path: Path) -> None:
     """After kill -9 everything that was answered is on file, and clients find the next run where the last one was."""
-    with running(tmp_path, "--ports-file", str(ports_file(tmp_path))) as (process, first):
+    with running(tmp_path) as (process, first):
         for number in range(20):
             assert text(first, f"+49151000000{number:02}").status_code == 201
         process.kill()
@@ -103,7 +96,7 @@ def test_a_signal_ends_it_cleanly_and_the_next_run_has_the_same_addresses(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """Exit status 0 with clients still connected; ports and authority stay."""
-    with running(tmp_path, "--ports-file", str(ports_file(tmp_path))) as (process, first):
+    with running(tmp_path) as (process, first):
         authority = Path(first.ca_file).read_bytes()
         host, _, port = first.smtp.rpartition(":")
         with socket.create_connection((host, int(port))), httpx.Client(timeout=PATIENCE_S) as client:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
-from messaging.local.free_ports import free_ports
+from messaging.local.free_ports import free_ports, take
 from messaging.local.sandbox import web
 from messaging.local.sandbox.addresses import PORT_NAMES, PortsError, SandboxAddresses, check_ports, former_ports
 from messaging.local.sandbox.apns import Apns
@@ -158,8 +158,9 @@ def _bind(wanted: Mapping[str, int], former: Mapping[str, int]) -> Iterator[tupl
             except OSError as error:
                 raise SandboxError(f"port {wanted[name]} for {name} can't be had ({error}): choose another") from error
             continue
+        before = former.get(name)
         try:
-            yield name, _listen(former.get(name) or free_ports(1)[0])
+            yield name, _listen(before if before is not None and take(before) else free_ports(1)[0])
         except OSError:  # somebody has it by now
             yield name, _listen(0)
 
