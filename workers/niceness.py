@@ -8,12 +8,13 @@ beside the others. Where processes have control groups, those decide (`cpu_share
 from __future__ import annotations
 
 import os
-import random
+import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
 
 _AUTOGROUP = Path("/proc/self/autogroup")
+_CHANCE = secrets.SystemRandom()
 _TRIES = 40
 _PAUSE_S = (0.05, 0.25)
 """The kernel takes one such wish in a tenth of a second, of everybody together, from processes without CAP_SYS_ADMIN
@@ -30,6 +31,6 @@ def make_niceness_count() -> None:
             try:
                 _AUTOGROUP.write_text(str(niceness), encoding="ascii")
             except BlockingIOError:
-                time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311  no secret
+                time.sleep(_CHANCE.uniform(*_PAUSE_S))
             else:
                 return
