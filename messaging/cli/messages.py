@@ -269,6 +269,8 @@ def update(  # noqa: PLR0913  each is an option of the command
         content = content_file.read_text(encoding="utf-8")
     texts = {"title": title, "body": body, "subject": subject, "content": content}
     changes = {name: value for name, value in texts.items() if value is not None}
+    if not (changes or to or at or lane):
+        raise InvalidArgumentError("MESSAGE_ID", "say what is to be another: a text, --to, --at or --lane")
     named: dict[str, Any] = {} if lane is None else {"lane": lane}
     if to:
         audience = parse_audience(to)

@@ -89,10 +89,9 @@ def pace(
 ) -> None:
     """Show how fast providers may go at this moment, and which wait because one asked for a pause."""
     with connect(data_dir) as messaging:
-        ids = [each.id for each in messaging.providers.list(limit=_MOST)]
-        if provider_id is not None:
-            ids = [messaging.providers.get(provider_id).id]
-        found = messaging.providers.paces(ids)
+        named = None if provider_id is None else messaging.providers.get(provider_id)
+        accounts = messaging.providers.list(limit=_MOST) if named is None else [named]
+        found = messaging.providers.paces(accounts)
     if found is None:
         raise MessagingError(
             "How fast providers go is not known: no Redis paces them, or it does not answer. See `messaging doctor`."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from messaging.catalog import kind_of
@@ -175,10 +176,10 @@ class Providers:
             provider_stops.start(connection, number, why=provider_stops.BY_OPERATOR)
             return providers.get(connection, self._session.vault, self._session.project_id, provider_id)
 
-    def paces(self, provider_ids: Sequence[str]) -> Mapping[str, PaceState] | None:
-        """Id of an account → how fast it goes at this moment; None where nobody paces, or Redis is away.
+    def paces(self, accounts: Sequence[ProviderView]) -> Mapping[str, PaceState] | None:
+        """Id of an account → how fast it may go at this moment; None where nobody paces, or Redis is away.
 
-        What is no account's id is left out.
+        One that nothing was sent over yet has the rate it will begin with.
         """
         from messaging import pace_state  # noqa: PLC0415  Redis's client, only for those who ask
 
@@ -186,9 +187,15 @@ class Providers:
         if url is None:
             return None
         with self._session.begin() as connection:
-            numbers = providers.resolve(connection, self._session.project_id, list(provider_ids))
+            numbers = providers.resolve(connection, self._session.project_id, [each.id for each in accounts])
         found = pace_state.read(url, list(numbers.values()))
-        return None if found is None else {public_id: found[number] for public_id, number in numbers.items()}
+        if found is None:
+            return None
+        states = {each.id: (each, found[numbers[each.id]]) for each in accounts if each.id in numbers}
+        return {
+            public_id: state if state.rate is not None else replace(state, rate=_first_rate(account))
+            for public_id, (account, state) in states.items()
+        }
 
     def log(self, provider_id: str, *, limit: int = 25) -> Sequence[LogEntry]:
         """What happened to the provider, newest first; raises `NotFoundError`."""
@@ -208,3 +215,11 @@ class Providers:
             again = provider_receipts.retry(connection, self._session.project_id, provider_id)
         self._session.publish([RECEIPTS_HINT] if again else [])
         return again
+
+
+def _first_rate(account: ProviderView) -> float | None:
+    """Messages a second that an account begins with."""
+    kind, most = kind_of(account.kind), account.limits.per_second
+    if kind.adapts_rate and most is not None and kind.rate_per_s is not None:
+        return min(most, kind.rate_per_s)
+    return most or kind.rate_per_s

@@ -24,9 +24,7 @@ _LOG = 15
 def listed(visit: Visit) -> Answer:
     """Every account, with how it is."""
     found = visit.messaging.providers.list(limit=_MOST)
-    return Page(
-        "providers.html", {"providers": found, "paces": visit.messaging.providers.paces([each.id for each in found])}
-    )
+    return Page("providers.html", {"providers": found, "paces": visit.messaging.providers.paces(found)})
 
 
 @pages.get("/p/{project}/providers/new", role=OperatorRole.ADMIN)
@@ -135,7 +133,7 @@ def delete(visit: Visit) -> Answer:
 
 def _details(visit: Visit, account: ProviderView) -> dict[str, object]:
     service = visit.messaging.providers
-    found = service.paces([account.id])
+    found = service.paces([account])
     return {
         "provider": account,
         "kind": kind_of(account.kind),

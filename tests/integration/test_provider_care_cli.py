@@ -156,6 +156,8 @@ def test_the_pace_of_accounts_is_shown(cli: Cli, road: Road) -> None:
     with road.engine.connect() as connection:
         number = providers.find(connection, road.project_id, "texts")
     assert "as fast as it goes" in cli("pace").out
+    cli("update", "texts", "--rate", "50")
+    assert read(cli("pace", "texts", "--json"))["texts"]["rate"] == 50  # with which it will begin
     asyncio.run(use(number))
     (state,) = read(cli("pace", "texts", "--json")).values()
     assert state["rate"] == 100

@@ -94,4 +94,5 @@ def test_a_draft_is_changed_on_the_command_line(cli: Cli, client: Messaging) -> 
     refused = cli("message", "update", "m1", "--title", "Hello")
     assert (refused.code, refused.err.count("\n")) == (1, 1)
     assert "title" in refused.err
+    assert "say what is to be another" in cli("message", "update", "m1").err
     assert cli("message", "update", "none", "--content", "Hello").code == 3
