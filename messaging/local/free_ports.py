@@ -25,8 +25,8 @@ _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _HIGHEST_PORT = 65_535
 _TRIES = 50
 _CHANCE = secrets.SystemRandom()
-_OURS: dict[int, socket.socket] = {}
-"""Ports this process has chosen, each with what tells others so."""
+_OURS: dict[int, int] = {}
+"""Ports this process has chosen, each with the file descriptor that tells others so until it ends."""
 
 
 def is_free(port: int) -> bool:
@@ -60,7 +60,7 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _OURS[port] = claim
+    _OURS[port] = claim.detach()
     return True
 
 

@@ -166,7 +166,8 @@ def _bind(wanted: Mapping[str, int], former: Mapping[str, int]) -> Iterator[tupl
 
 
 def _listen(port: int) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # with its protocol named, or asyncio leaves Nagle's algorithm on
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((HOST, port))

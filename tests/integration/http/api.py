@@ -102,7 +102,8 @@ class Api:
 
 def listener() -> socket.socket:
     """A socket on a free port of loopback, held from now on: nobody else can take the port before a server listens."""
-    held = socket.socket()
+    # with its protocol named: else asyncio leaves Nagle's algorithm on, and each answer waits for a delayed ACK
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     held.bind(("127.0.0.1", 0))
     return held
 
