@@ -32,7 +32,7 @@ def client(stack: Stack) -> Iterator[Messaging]:
 def hurt_stack() -> Iterator[Stack]:
     """A stack whose parts are killed; pages are small, so that a fan-out takes a while."""
     # nor does a machine that stands still for some seconds look like a worker that died
-    with running("--sandbox", **(FAST | {"MESSAGING_LEASE_S": "15", "MESSAGING_PAGE_SIZE": "500"})) as started:
+    with running("--sandbox", **(FAST | {"MESSAGING_LEASE_S": "8", "MESSAGING_PAGE_SIZE": "500"})) as started:
         with started.client() as client:
             configure(client, started.sandbox)
         yield started
