@@ -24,7 +24,7 @@ from messaging.clock import clock
 from messaging.errors import ConflictError, SettingsError
 from messaging.http import jwt_tokens
 from messaging.http.jwt_tokens import Spoken, TokenError
-from messaging.store import provider_tokens, providers, suppressions, vault_keys
+from messaging.store import audit, provider_tokens, providers, suppressions, vault_keys
 from messaging.store.tables import Base
 from messaging.vault import MasterKey, Vault
 from tests.integration.road import SECRET, Road
@@ -358,6 +358,11 @@ def test_a_data_directory_gets_its_new_key_in_one_step(
     assert command.run("finish", "--data-dir", str(tmp_path)).exit_code == 0
     assert '"left": 0' in command.run("status", "--json", "--data-dir", str(tmp_path)).stdout
     assert readable(road, vault_keys.open_vault(road.engine, key))
+    with road.engine.begin() as connection:
+        finished, *before = audit.listed(connection)
+    assert (finished.action, finished.subject) == ("secrets.finish", MasterKey(key).name)
+    if killed == "not at all":
+        assert (before[0].action, before[0].subject) == ("secrets.rotate", finished.subject)
 
 
 def test_a_key_that_is_made_is_in_its_file_before_the_database_has_it(
