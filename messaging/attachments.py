@@ -8,7 +8,7 @@ import mimetypes
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from messaging.content_fields import no_line_break, storable
 from messaging.errors import InvalidArgumentError
@@ -30,6 +30,11 @@ class FileReference(Attachment):
     file_id: str
     bucket_id: str = ""
     """Empty for a file in no bucket, such as one that came along with a message."""
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, str]) -> Self:
+        """As it is kept with a message's content."""
+        return cls(file_id=stored["fileId"], bucket_id=stored.get("bucketId", ""), filename=stored.get("filename", ""))
 
 
 def parse_attachments(given: Any) -> tuple[Attachment, ...]:  # noqa: ANN401  from a wire

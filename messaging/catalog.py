@@ -97,6 +97,12 @@ class ProviderKind:
     adapts_rate: bool = False
     """The provider tells no rate: find it by trying, from `rate_per_s` on."""
 
+    def first_rate(self, most: float | None) -> float | None:
+        """Messages a second that an account begins with whose operator allows `most` (None: any); None: any."""
+        if self.adapts_rate and self.rate_per_s is not None and most is not None:
+            return min(self.rate_per_s, most)
+        return most or self.rate_per_s
+
     @property
     def module(self) -> str:
         """The module of `workers.providers` that sends for it."""

@@ -29,16 +29,14 @@ class Pace:
     @classmethod
     def of(cls, kind: ProviderKind, limits: Limits, *, created_at: datetime, now: datetime) -> Self:
         """The pace of an account of `kind` made at `created_at`: what its operator set, else the kind's own."""
-        begins_at = kind.rate_per_s if kind.adapts_rate else None
-        if begins_at is not None and limits.per_second is not None:
-            begins_at = min(begins_at, limits.per_second)
+        first, is_found = kind.first_rate(limits.per_second), kind.adapts_rate and kind.rate_per_s is not None
         age = now.astimezone(UTC).date() - created_at.astimezone(UTC).date()
         warms_up = limits.warm_up and kind.channel is Channel.EMAIL
         return cls(
-            per_second=limits.per_second if begins_at or limits.per_second else kind.rate_per_s,
+            per_second=limits.per_second if is_found else first,
             per_minute=limits.per_minute,
             per_day=warm_up_quota(max(0, age.days)) if warms_up else None,
-            begins_at=begins_at,
+            begins_at=first if is_found else None,
         )
 
     @property

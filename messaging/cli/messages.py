@@ -16,7 +16,7 @@ from messaging.cli.audience import parse_audience
 from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.message import refuse_failed, show_message, wait_for
-from messaging.cli.options import After, DataDir, Json, Limit, MessageId
+from messaging.cli.options import After, DataDir, Json, Limit, MessageId, Word
 from messaging.cli.output import note, plain, print_fields, print_json, print_table, progress_bar
 from messaging.cli.times import parse_time
 from messaging.errors import InvalidArgumentError
@@ -37,7 +37,6 @@ app = typer.Typer(no_args_is_help=True)
 
 Status = Annotated[DeliveryStatus | None, typer.Option("--status", help="In this status only.")]
 Code = Annotated[str | None, typer.Option("--code", help="With this error code only.", show_default=False)]
-Word = Annotated[str | None, typer.Option(show_default=False)]
 Provider = Annotated[str | None, typer.Option("--provider", help="Over this provider only.", show_default=False)]
 
 

@@ -22,6 +22,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most 
 After = Annotated[
     str | None, typer.Option("--after", help="Go on after this id, the last of the page before.", show_default=False)
 ]
+Word = Annotated[str | None, typer.Option(show_default=False)]
 MessageId = Annotated[str, typer.Argument(help="Id of the message.", autocompletion=completion.messages)]
 TopicId = Annotated[str, typer.Argument(help="Id of the topic.", autocompletion=completion.topics)]
 ProviderId = Annotated[str, typer.Argument(help="Id of the provider.", autocompletion=completion.providers)]

@@ -16,7 +16,7 @@ from messaging.cli.audience import parse_audience
 from messaging.cli.audited import noted
 from messaging.cli.connection import connect
 from messaging.cli.message import refuse_failed, show_message, wait_for
-from messaging.cli.options import DataDir, Json
+from messaging.cli.options import DataDir, Json, Word
 from messaging.cli.times import parse_time
 from messaging.errors import InvalidArgumentError
 from messaging.message import Attachment
@@ -41,7 +41,6 @@ LaneName = Annotated[
     Lane | None, typer.Option("--lane", help="high or bulk; follows from the audience.", show_default=False)
 ]
 Draft = Annotated[bool, typer.Option("--draft", help="Create it, don't send it.")]
-Word = Annotated[str | None, typer.Option(show_default=False)]
 Pairs = list[str] | None
 
 

@@ -229,10 +229,7 @@ def _as_request(unsent: Unsent, changes: Mapping[str, Any] | None = None) -> Sen
     if "content" in changes and "html" not in changes:
         content.pop("html", None)  # other content: its own markup decides
     if unsent.channel is Channel.EMAIL and "attachments" not in changes:
-        content["attachments"] = tuple(
-            FileReference(file_id=each["fileId"], bucket_id=each.get("bucketId", ""), filename=each.get("filename", ""))
-            for each in unsent.content.get("attachments", ())
-        )
+        content["attachments"] = tuple(map(FileReference.of_stored, unsent.content.get("attachments", ())))
     named = unsent.named
     lists: dict[str, Any] = {
         name: tuple(named.get(name, ())) for name in ("users", "targets", "topics", "addresses", "cc", "bcc")

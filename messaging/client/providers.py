@@ -191,11 +191,13 @@ class Providers:
         found = pace_state.read(url, list(numbers.values()))
         if found is None:
             return None
-        states = {each.id: (each, found[numbers[each.id]]) for each in accounts if each.id in numbers}
-        return {
-            public_id: state if state.rate is not None else replace(state, rate=_first_rate(account))
-            for public_id, (account, state) in states.items()
-        }
+        paces: dict[str, PaceState] = {}
+        for account in accounts:
+            if account.id in numbers:
+                state = found[numbers[account.id]]
+                first = kind_of(account.kind).first_rate(account.limits.per_second)
+                paces[account.id] = state if state.rate is not None else replace(state, rate=first)
+        return paces
 
     def log(self, provider_id: str, *, limit: int = 25) -> Sequence[LogEntry]:
         """What happened to the provider, newest first; raises `NotFoundError`."""
@@ -215,11 +217,3 @@ class Providers:
             again = provider_receipts.retry(connection, self._session.project_id, provider_id)
         self._session.publish([RECEIPTS_HINT] if again else [])
         return again
-
-
-def _first_rate(account: ProviderView) -> float | None:
-    """Messages a second that an account begins with."""
-    kind, most = kind_of(account.kind), account.limits.per_second
-    if kind.adapts_rate and most is not None and kind.rate_per_s is not None:
-        return min(most, kind.rate_per_s)
-    return most or kind.rate_per_s

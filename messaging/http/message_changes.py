@@ -65,7 +65,7 @@ def _request(call: Call, unsent: Unsent) -> SendRequest:
         content["attachments"] = (
             message_parameters.attachments(call)
             if call.is_given("attachments")
-            else tuple(_reference(each) for each in unsent.content.get("attachments", ()))
+            else tuple(map(FileReference.of_stored, unsent.content.get("attachments", ())))
         )
         lists |= {name: _kept(call, name, named.get(name, ())) for name in ("cc", "bcc")}
     if channel is Channel.PUSH and call.is_given("image"):
@@ -88,12 +88,6 @@ def _request(call: Call, unsent: Unsent) -> SendRequest:
 
 def _kept(call: Call, name: str, before: list[str] | tuple[()]) -> list[str]:
     return list(call[name]) if call.is_given(name) else list(before)
-
-
-def _reference(stored: Mapping[str, str]) -> FileReference:
-    return FileReference(
-        file_id=stored["fileId"], bucket_id=stored.get("bucketId", ""), filename=stored.get("filename", "")
-    )
 
 
 @operations.add(

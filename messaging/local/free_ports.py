@@ -103,7 +103,7 @@ def _candidates() -> list[int]:
     """Ports to try, in an order of chance. The last is one of the kernel's choice (0), where no range is named."""
     said = os.environ.get(RANGE_VARIABLE, "")
     if not said:
-        below = range(_LOWEST_PORT, max(_LOWEST_PORT, _first_outgoing_port()))
+        below = range(_LOWEST_PORT, max(_LOWEST_PORT, first_outgoing_port()))
         return [*_CHANCE.sample(below, min(_TRIES, len(below))), 0]
     first, _, last = said.partition("-")
     if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) <= _HIGHEST_PORT):
@@ -112,7 +112,8 @@ def _candidates() -> list[int]:
     return _CHANCE.sample(named, len(named))
 
 
-def _first_outgoing_port() -> int:
+def first_outgoing_port() -> int:
+    """The lowest port that the kernel gives to connections that go out; 0 where it does not say."""
     try:
         return int(_OUTGOING_PORTS.read_text().split()[0])
     except (OSError, ValueError, IndexError):
